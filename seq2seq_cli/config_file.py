@@ -1,0 +1,262 @@
+"""Configs as files: found, read, --set values laid over them, mistakes turned into lines."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from seq2seq_cli import __version__
+from seq2seq_cli.config import Config, Section
+from seq2seq_cli.errors import ConfigError
+from seq2seq_cli.yaml_document import Document, KeyPath, dotted, parse
+
+MAX_BYTES = 1 << 20
+
+
+class Override(NamedTuple):
+    """A value laid over a file's."""
+
+    key: str
+    """Dotted."""
+    value: str
+    """YAML."""
+    origin: str
+    """What errors call the place it came from."""
+
+
+def parse_override(text: str) -> Override:
+    """`dotted.key=VALUE`, as --set takes it. Raises ConfigError."""
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError(f"--set {text}: write it as key=VALUE, say training.epochs=5")
+    return Override(key, value, f"--set {key}")
+
+
+def load_config(path_or_name: str, overrides: Iterable[Override] = ()) -> Config:
+    """Read a config file, or a config shipped with the program by its name.
+
+    Each override replaces what the file says at its key. Paths in the file are taken from the
+    file's folder, paths in overrides from the current one.
+
+    Raises ConfigError with one line for each mistake.
+    """
+    path = _find(path_or_name)
+    document = Document(f"{path}:1")
+    tree = parse(_read_text(path), (), str(path), document)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}:1: a config is a mapping of keys to values")
+    document.put((), tree, path.absolute().parent)
+    for key, value, origin in overrides:
+        keys = tuple(key.split("."))
+        inner = Document(origin)
+        parsed = parse(value, keys, origin, inner)
+        document.mistakes += inner.mistakes
+        document.put(keys, parsed, Path.cwd(), origin)
+    if document.tree.get("name") is None:
+        document.tree["name"] = path.stem
+    return _validate(document)
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config as YAML that `load_config` reads back to an equal config."""
+    values = config.model_dump(mode="json", exclude_none=False)
+    body = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    return f"# Resolved by seq2seq {__version__}: every key with its value.\n{body}"
+
+
+def changed_keys(old: BaseModel, new: BaseModel) -> dict[str, tuple[object, object]]:
+    """Dotted keys whose values differ, with the old and the new value."""
+
+    def leaves(value: object, prefix: str) -> dict[str, object]:
+        if isinstance(value, dict):
+            return {
+                key: leaf
+                for name, inner in value.items()
+                for key, leaf in leaves(inner, f"{prefix}.{name}" if prefix else name).items()
+            }
+        return {prefix: value}
+
+    before, after = leaves(old.model_dump(mode="json"), ""), leaves(new.model_dump(mode="json"), "")
+    keys = [*before, *(key for key in after if key not in before)]
+    return {
+        key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)
+    }
+
+
+# ---------------------------------------------------------------- finding and reading
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Configs that come with the program, by name."""
+    package = Path(str(resources.files("seq2seq_cli")))
+    # In a wheel they lie inside the package, in a checkout beside it.
+    inside = package / "configs"
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def _find(path_or_name: str) -> Path:
+    path = Path(path_or_name)
+    try:
+        is_folder = path.is_dir()
+        if is_folder and (path / "config.yaml").is_file():
+            return path / "config.yaml"
+        is_file = path.exists() and not is_folder
+    except OSError as error:  # a name longer than any file's, say
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    shipped = shipped_configs()
+    if not is_file and path_or_name in shipped:
+        return shipped[path_or_name]
+    if is_file or is_folder or path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        return path
+    raise ConfigError(
+        f"{path_or_name}: no such file, and no config of that name comes with the program; "
+        f"there are {', '.join(sorted(shipped))}{_did_you_mean(path_or_name, shipped)}"
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes, which no config is")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: byte 0x{data[error.start]:02X} is not UTF-8") from error
+
+
+# ---------------------------------------------------------------- validation
+
+
+def _validate(document: Document) -> Config:
+    mistakes = list(document.mistakes)
+    try:
+        config = Config.model_validate(document.tree)
+    except ValidationError as error:
+        mistakes += [_error_line(details, document) for details in error.errors()]
+    if mistakes:
+        raise ConfigError("\n".join(sorted(mistakes, key=_by_line)))
+    return config
+
+
+def _by_line(mistake: str) -> tuple[bool, int]:
+    """Order of the file; what was said on the command line comes last."""
+    line = re.match(r"(?!--set).*?:(\d+): ", mistake)
+    return mistake.startswith("--set"), int(line[1]) if line else 0
+
+
+def _error_line(details: ErrorDetails, document: Document) -> str:
+    keys, section = _locate(details["loc"])
+    message = _message(details, keys, section)
+    if details["type"] == "union_tag_invalid":
+        keys = (*keys, "kind")
+    if keys == ("name",) and keys not in document.places:
+        message += "; it is the file's own name: set another with name: ..."
+    return f"{document.place(keys)}: {dotted(keys)}: {message}"
+
+
+def _locate(location: tuple[int | str, ...]) -> tuple[KeyPath, type[Section]]:
+    """Dotted key without the tags of unions, and the section that the last key stands in."""
+    section: Any = Config
+    holder: type[Section] = Config
+    keys: list[str] = []
+    for part in map(str, location):
+        if isinstance(section, Mapping):  # the tag that chose among a union's sections
+            section = section[part]
+            continue
+        keys.append(part)
+        holder = section or holder
+        field = section.model_fields.get(part) if section else None
+        section = section_of(field.annotation) if field else None
+    return tuple(keys), holder
+
+
+def section_of(annotation: Any) -> Any:
+    """The section a field holds, {tag: section} for a choice of several, None for a value."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    if typing.get_origin(annotation) is typing.Annotated:
+        arguments = typing.get_args(annotation)
+        tag = next((meta.tag for meta in arguments[1:] if hasattr(meta, "tag")), None)
+        inner = section_of(arguments[0])
+        return {tag: inner} if tag else inner
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        options = [section_of(option) for option in typing.get_args(annotation)]
+        merged = {
+            tag: s for option in options if isinstance(option, dict) for tag, s in option.items()
+        }
+        if merged:
+            return merged
+        return next((section for section in options if section is not None), None)
+    return None
+
+
+def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> str:
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    shown = "nothing" if value is None else repr(value)
+    if isinstance(value, str) and re.fullmatch(r"[-+\d.e_]+", value):
+        shown = value
+    if kind == "extra_forbidden":
+        return f"unknown key{_did_you_mean(keys[-1], section.model_fields)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "union_tag_invalid":
+        names = [name.strip("' ") for name in str(context["expected_tags"]).split(",")]
+        given = str(context["tag"])
+        return f"must be one of {', '.join(names)}, not {given!r}{_did_you_mean(given, names)}"
+    if kind == "literal_error":
+        names = [
+            name.strip("' ") for name in str(context["expected"]).replace(" or ", ",").split(",")
+        ]
+        return f"must be one of {', '.join(names)}, not {shown}{_did_you_mean(str(value), names)}"
+    if kind in {"int_parsing", "int_type", "int_from_float"}:
+        return f"must be a whole number, not {shown}"
+    if kind in {"float_parsing", "float_type", "finite_number"}:
+        return f"must be a number, not {shown}"
+    if kind in {"bool_parsing", "bool_type"}:
+        return f"must be true or false, not {shown}"
+    if kind == "string_type":
+        return f"must be text, not {shown}"
+    if kind == "path_type":
+        return f"must be a file or {{source: FILE, target: FILE}}, not {shown}"
+    if kind in {"model_type", "model_attributes_type", "dict_type", "union_tag_not_found"}:
+        return f"must be a mapping of keys ({', '.join(_keys_at(keys))}), not {shown}"
+    if kind == "string_pattern_mismatch":
+        wanted = {"device": "auto, cpu, cuda, cuda:N or mps"}.get(
+            keys[-1], "letters, digits, - _ . + only"
+        )
+        return f"must be {wanted}, not {shown}"
+    if kind == "mistake":
+        return str(details["msg"])
+    text = str(details["msg"]).replace("Input should", "must").replace("String should", "must")
+    text = text.replace("greater than or equal to", "at least")
+    return text.replace("less than or equal to", "at most") + f", not {shown}"
+
+
+def _keys_at(keys: KeyPath) -> list[str]:
+    section: Any = Config
+    for key in keys:
+        section = section_of(section.model_fields[key].annotation)
+        if isinstance(section, Mapping):
+            return ["kind", "..."]
+    return list(section.model_fields)
+
+
+def _did_you_mean(given: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(given, list(names), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,131 @@
+"""What people see: log lines and progress bars on stderr, data and tables on stdout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Never
+
+from tqdm import tqdm
+
+logger = logging.getLogger("seq2seq")
+
+# A record with this attribute repeats what a progress bar shows; it goes to the terminal only when
+# there is no bar.
+SHOWN_BY_BAR = {"shown_by_bar": True}
+# And one with this attribute is for train.log: the command itself tells the person.
+SHOWN_BY_COMMAND = {"shown_by_command": True}
+
+
+class _StderrHandler(logging.Handler):
+    """Writes lines above a running progress bar; warnings and errors say what they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "shown_by_bar", False) and bars_are_shown():
+            return
+        if getattr(record, "shown_by_command", False):
+            return
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """Send the program's log lines of `level` and above to stderr."""
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _StderrHandler)]:
+        logger.removeHandler(handler)
+    handler = _StderrHandler()
+    handler.setLevel(level)
+    logger.addHandler(handler)
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Inside the block, append log lines with their time to a file, --quiet or not."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def bars_are_shown() -> bool:
+    """Whether stderr is a terminal of some size and --quiet was not given."""
+    try:
+        has_room = all(os.get_terminal_size(sys.stderr.fileno()))
+    except (OSError, ValueError):
+        return False
+    quiet = any(
+        isinstance(handler, _StderrHandler) and handler.level > logging.INFO
+        for handler in logger.handlers
+    )
+    return has_room and not quiet
+
+
+def progress_bar(total: int | None, unit: str, description: str = "", done: int = 0) -> tqdm[Never]:
+    """A bar on stderr where people look at it, nothing elsewhere."""
+    return tqdm(
+        total=total,
+        initial=done,
+        unit=unit,
+        unit_scale=unit == "B",
+        desc=description,
+        file=sys.stderr,
+        disable=not bars_are_shown(),
+        dynamic_ncols=True,
+        leave=False,
+        mininterval=0.2,
+        # tqdm's own format has no room for anything else at 80 columns.
+        bar_format="{desc} {percentage:.0f}%|{bar:8}| {remaining} left{postfix}"
+        if total
+        else "{desc} {n_fmt}{unit}, {elapsed}{postfix}",
+    )
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as aligned columns: the first to the left, the others to the right."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+
+
+def json_line(values: Mapping[str, Any]) -> str:
+    """One line of JSON. It knows no infinities: a perplexity beyond all numbers becomes null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+    return json.dumps(finite, ensure_ascii=False, allow_nan=False)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min 05 s`, `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(num_bytes: float) -> str:
+    """`512 MB`, `1.4 GB`."""
+    megabytes = num_bytes / 1e6
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 999.5 else f"{megabytes:.0f} MB"

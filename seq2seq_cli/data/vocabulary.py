@@ -1,0 +1,80 @@
+"""Tokens to ids and back, and a language's tokenizer and vocabulary as one thing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seq2seq_cli.config import VocabularyConfig
+from seq2seq_cli.data.tokenizers import Tokenizer
+from seq2seq_cli.errors import ModelFileError
+
+SPECIAL_TOKENS = ("<pad>", "<unk>", "<sos>", "<eos>")
+PAD_ID, UNK_ID, SOS_ID, EOS_ID = range(4)
+
+Ids = npt.NDArray[np.int32]
+
+
+class Vocabulary:
+    """The special tokens, then the words of the training data from frequent to rare."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """`words` without the special tokens, in the order of their ids."""
+        self.tokens: tuple[str, ...] = (*SPECIAL_TOKENS, *words)
+        # A text that spells out "<eos>" holds an unknown word, never the end of the sentence.
+        self._ids = {word: index for index, word in enumerate(words, start=len(SPECIAL_TOKENS))}
+
+    @classmethod
+    def from_counts(cls, counts: Counter[str], config: VocabularyConfig) -> Vocabulary:
+        """The most frequent tokens; among equally frequent ones, in alphabetical order."""
+        for special in SPECIAL_TOKENS:
+            counts.pop(special, None)
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        words = [word for word, count in ranked if count >= config.min_freq]
+        return cls(words[: config.max_size])
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def to_ids(self, tokens: Iterable[str]) -> Ids:
+        """Ids, <unk> for tokens that are not in the vocabulary."""
+        ids = self._ids
+        return np.array([ids.get(token, UNK_ID) for token in tokens], dtype=np.int32)
+
+    def to_tokens(self, ids: Iterable[int]) -> list[str]:
+        return [self.tokens[index] for index in ids]
+
+    def to_bytes(self) -> bytes:
+        """The words, one a line (no token holds a line feed)."""
+        return "\n".join(self.tokens[len(SPECIAL_TOKENS) :]).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Vocabulary:
+        """Raises ModelFileError when the bytes are not a list of distinct words."""
+        try:
+            words = data.decode().split("\n") if data else []
+        except UnicodeDecodeError as error:
+            raise ModelFileError("the vocabulary inside is not UTF-8") from error
+        if len({*words, *SPECIAL_TOKENS}) != len(words) + len(SPECIAL_TOKENS):
+            raise ModelFileError("the vocabulary inside names a word twice")
+        return cls(words)
+
+
+@dataclass(frozen=True)
+class TextCodec:
+    """Raw text of one language to ids and back."""
+
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+
+    def encode(self, text: str) -> Ids:
+        """Ids without <sos> and <eos>; none for a blank text."""
+        return self.vocabulary.to_ids(self.tokenizer.tokenize(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text for people, from ids without <sos> and <eos>."""
+        return self.tokenizer.detokenize(self.vocabulary.to_tokens(ids))

@@ -1,0 +1,103 @@
+"""Which device and precision to compute with, and clear errors for those that are not there."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+
+import torch
+
+from seq2seq_cli.errors import DeviceError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for a config's or command line's `device`; auto takes the fastest there is.
+
+    Raises DeviceError, listing the devices of this machine, when it is not there.
+    """
+    there = _devices()
+    if name == "auto":
+        return torch.device(there[0])
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in there:
+        raise DeviceError(f"device {name} is not on this machine; there are: {', '.join(there)}")
+    return torch.device(wanted)
+
+
+def _devices() -> list[str]:
+    """Fastest first."""
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type that training computes products in.
+
+    auto is bfloat16 on a CPU that multiplies it in hardware (where the tutorial model trains about
+    1.6 times as fast), and float32 elsewhere.
+
+    Raises DeviceError when bfloat16 is asked for and the device cannot train with it.
+    """
+    if name == "float32":
+        return torch.float32
+    fast = device.type == "cpu" and _cpu_multiplies_bfloat16()
+    if name == "auto" and not fast:
+        return torch.float32
+    if not _can_train_in_bfloat16(device):
+        if name == "auto":
+            return torch.float32
+        raise DeviceError(f"precision bfloat16 does not work on {device} here; there is: float32")
+    return torch.bfloat16
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _can_train_in_bfloat16(device: torch.device) -> bool:
+    """Try a small LSTM forwards and backwards: oneDNN lacks the kernels on some CPUs, and some
+    builds of cuDNN's LSTM take float16 for it, which needs scaled losses."""
+    try:
+        lstm = torch.nn.LSTM(8, 8, batch_first=True).to(device)
+        inputs, state = torch.zeros(2, 3, 8, device=device), torch.zeros(1, 2, 8, device=device)
+        with autocast(device, torch.bfloat16):
+            outputs, _ = lstm(inputs, (state, state))
+        outputs.float().sum().backward()
+    except RuntimeError:
+        return False
+    return bool(outputs.dtype == torch.bfloat16)
+
+
+def autocast(
+    device: torch.device, precision: torch.dtype
+) -> contextlib.AbstractContextManager[object]:
+    """Compute products in `precision` inside the block; weights and the loss stay in float32."""
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """The most memory in use at any time: the GPU's on CUDA, else the process's; None where the
+    system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return None
+    import resource  # not there on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def release_unused_memory() -> None:
+    """Give the heap's free parts back to the system.
+
+    Batches of ever other shapes leave gaps in glibc's heap that it keeps: gigabytes after some
+    thousand steps. Elsewhere than on Linux with glibc this does nothing.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

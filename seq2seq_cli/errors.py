@@ -1,0 +1,65 @@
+"""What can go wrong, as one tree.
+
+SeqError                 anything this program reports in its own words
+├── UsageError           the command line asks for something that cannot be
+├── ConfigError          a config file or a --set value
+├── DataError            a corpus or text file
+├── ModelFileError       a translator file
+├── DeviceError          a device or precision that this machine does not have
+├── RunDirectoryError    a run directory that is in the way, or is not there
+├── DownloadError        a download that failed (a failure while running, not a mistake)
+├── TrainingError        training that cannot go on, its loss being no number
+└── Interrupted          Ctrl-C or SIGTERM, with the work saved
+
+Library code raises these; only the command line prints them and ends the process.
+"""
+
+
+class SeqError(Exception):
+    """An error whose text is meant for the person at the terminal: what, where, and the way out."""
+
+    exit_code = 2
+
+
+class UsageError(SeqError):
+    """The command line asks for something that cannot be."""
+
+
+class ConfigError(SeqError):
+    """A config that cannot be read or does not fit the schema; one line for each mistake."""
+
+
+class DataError(SeqError):
+    """A corpus that cannot be read as text pairs."""
+
+
+class ModelFileError(SeqError):
+    """A file that is not a translator this version can load."""
+
+
+class DeviceError(SeqError):
+    """A device or precision that this machine does not have."""
+
+
+class RunDirectoryError(SeqError):
+    """A run directory that holds a run already, or holds none to go on from."""
+
+
+class DownloadError(SeqError):
+    """A download that did not succeed."""
+
+    exit_code = 1
+
+
+class TrainingError(SeqError):
+    """Training cannot go on."""
+
+    exit_code = 1
+
+
+class Interrupted(SeqError):
+    """A signal asked the program to stop; the work so far is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("stopped; the work so far is saved, --resume goes on")
+        self.exit_code = 128 + number

@@ -1,0 +1,48 @@
+"""What training asks for at each validation: BLEU, sample translations, curves."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from seq2seq_cli.decoding.translator import Translator
+from seq2seq_cli.evaluation.metrics import bleu
+from seq2seq_cli.evaluation.plots import draw_curves
+from seq2seq_cli.model.model_file import TranslatorFile
+from seq2seq_cli.training.metrics_log import Event, read_metrics
+
+logger = logging.getLogger("seq2seq")
+
+NUM_SAMPLES = 3
+
+
+class Validator:
+    """The trainer's `on_validation`."""
+
+    def __init__(self, pairs: list[tuple[str, str]], run_dir: Path, device: torch.device) -> None:
+        """pairs: the validation texts."""
+        self._sources = [source for source, _ in pairs]
+        self._references = [target for _, target in pairs]
+        # The same sentences each time, from all over the set, so that people see them improve.
+        spread = max(1, len(pairs) // NUM_SAMPLES)
+        self._samples = range(0, len(pairs), spread)[:NUM_SAMPLES]
+        self._run_dir = run_dir
+        self._device = device
+
+    def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
+        """Translate the set greedily; returns its BLEU (of lower-cased text for a model that
+        lower-cases), logs samples, draws curves.png."""
+        lines = Translator(translator, self._device).translate(self._sources)
+        hypotheses = [translation.text for translation in lines]
+        lowercase = translator.config.data.tokenizer.lowercase
+        score = bleu(hypotheses, [self._references], lowercase=lowercase).score
+        for index in self._samples:
+            logger.info("  source      %s", self._sources[index])
+            logger.info("  reference   %s", self._references[index])
+            logger.info("  translation %s", hypotheses[index])
+        scores = {"bleu": score}
+        events = [*read_metrics(self._run_dir / "metrics.jsonl"), {**event, **scores}]
+        draw_curves(self._run_dir / "curves.png", events, translator.config.name)
+        return scores

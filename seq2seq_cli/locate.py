@@ -1,0 +1,70 @@
+"""Where runs are kept, and which model a command means."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from seq2seq_cli.errors import RunDirectoryError, UsageError
+
+logger = logging.getLogger("seq2seq")
+
+RUNS_DIR = Path("runs")
+BEST_MODEL = "best.safetensors"
+
+
+def check_can_hold_run(run_dir: Path) -> None:
+    """Raises RunDirectoryError when a file stands where the folder would be made, or it may not."""
+    nearest = next(
+        path for path in (run_dir.absolute(), *run_dir.absolute().parents) if path.exists()
+    )
+    if not nearest.is_dir():
+        raise RunDirectoryError(f"{run_dir}: cannot be a run directory: {nearest} is a file")
+    if not os.access(nearest, os.W_OK):
+        raise RunDirectoryError(f"{run_dir}: cannot be a run directory: {nearest} is read-only")
+
+
+@dataclass(frozen=True)
+class ModelLocation:
+    file: Path
+    run_dir: Path | None
+    """None for a model file on its own, which knows no data."""
+
+
+def locate_model(given: str | None) -> ModelLocation:
+    """The model of --model, else of $SEQ2SEQ_MODEL, else of the run that was best most lately.
+
+    `given` is a run directory, the name of a run under runs/, or a model file.
+    Raises UsageError when there is none.
+    """
+    if given is not None:
+        return _named(given, given)
+    if from_environment := os.environ.get("SEQ2SEQ_MODEL"):
+        return _named(from_environment, f"{from_environment} (from SEQ2SEQ_MODEL)")
+    found = sorted(RUNS_DIR.glob(f"*/{BEST_MODEL}"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        raise UsageError(
+            "there is no trained model under runs/ yet; `seq2seq train --config quickstart` makes "
+            "one in a few minutes, or name one with --model"
+        )
+    logger.info("using %s", found[-1])
+    return ModelLocation(found[-1], found[-1].parent)
+
+
+def _named(name: str, shown: str) -> ModelLocation:
+    path = Path(name)
+    try:
+        if path.is_file():
+            return ModelLocation(path, None)
+        for run_dir in (path, RUNS_DIR / name):
+            if (run_dir / BEST_MODEL).is_file():
+                return ModelLocation(run_dir / BEST_MODEL, run_dir)
+        if name and any(run_dir.is_dir() for run_dir in (path, RUNS_DIR / name)):
+            raise UsageError(
+                f"{shown}: holds no {BEST_MODEL}; did its training get to a validation?"
+            )
+    except OSError as error:  # a name longer than any file's, say
+        raise UsageError(f"{shown}: cannot be read: {error.strerror}") from error
+    raise UsageError(f"{shown}: no such model file, run directory or run under runs/")

@@ -1,0 +1,43 @@
+"""The loss of a whole corpus, for validation and evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+
+from seq2seq_cli.data.batching import Batch
+from seq2seq_cli.model.seq2seq import Seq2Seq
+
+
+class Losses(NamedTuple):
+    """In nats per target token, <eos> counted."""
+
+    loss: float
+    """Every step is fed the reference (teacher forcing)."""
+    free_running_loss: float
+    """Every step is fed the model's own words and still scored against the reference."""
+
+
+@torch.inference_mode()
+def corpus_losses(model: Seq2Seq, batches: Iterable[Batch], device: torch.device) -> Losses:
+    """Both losses of all batches together, in float32 and without dropout."""
+    sums, num_tokens = [0.0, 0.0], 0
+    was_training = model.training
+    model.eval()
+    for batch in batches:
+        on_device = batch.to(device)
+        never_forced = [False] * batch.trg_ids.size(1)
+        for kind, forced in enumerate([None, never_forced]):
+            loss_sum, count = model(on_device, forced)
+            sums[kind] += loss_sum.item()
+        num_tokens += count
+    model.train(was_training)
+    return Losses(*(total / num_tokens for total in sums))
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss); infinite where that leaves the range of a float."""
+    return math.exp(loss) if loss < 700.0 else math.inf

@@ -1,0 +1,114 @@
+"""`last/`: everything that training needs to go on.
+
+    model.safetensors      a model file like best.safetensors
+    optimizer.safetensors  what the optimizer remembers, by parameter name
+    state.json             where training stands
+
+The folder is written whole beside the old one and takes its place by renames: a crash leaves one
+whole save under `last` or `last.previous`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from seq2seq_cli.errors import RunDirectoryError
+from seq2seq_cli.files import atomic_write, write_text
+from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """Where training stands. `epoch` and `batch` name the batch that comes next."""
+
+    step: int = 0
+    """Updates done."""
+    epoch: int = 1
+    batch: int = 0
+    best_score: float | None = None
+    """The best value of validation.metric so far."""
+    best_step: int = 0
+    num_without_best: int = 0
+    """Validations since the best one."""
+    num_rate_drops: int = 0
+    """How often a plateau has lowered the learning rate."""
+    num_without_drop: int = 0
+    """Validations without a new best since then."""
+    validated_step: int = 0
+    """Step of the last validation."""
+    seconds: float = 0.0
+    """Spent in training steps."""
+    validation_seconds: float = 0.0
+    """Spent validating."""
+    metrics_bytes: int = 0
+    """Size of metrics.jsonl at this point; what comes after is cut off on resume."""
+
+
+def save_checkpoint(
+    run_dir: Path,
+    translator: TranslatorFile,
+    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
+) -> None:
+    """Write `last/`. Raises OSError; the save before then stays."""
+    new, last, previous = (run_dir / name for name in ("last.new", "last", "last.previous"))
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    save_translator(new / "model.safetensors", translator)
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().contiguous()
+        for name, parameter in translator.model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, torch.Tensor)
+    }
+    with atomic_write(new / "optimizer.safetensors") as temporary:
+        safetensors.torch.save_file(tensors, temporary)
+    write_text(new / "state.json", json.dumps(dataclasses.asdict(state), indent=2) + "\n")
+    if last.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        last.rename(previous)
+    new.rename(last)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def load_checkpoint(
+    run_dir: Path, device: torch.device
+) -> tuple[TranslatorFile, dict[str, torch.Tensor], TrainingState]:
+    """The model, the optimizer's tensors and the state of the last save.
+
+    Raises RunDirectoryError when there is none or it is damaged, ModelFileError for the model.
+    """
+    folder = next(
+        (run_dir / name for name in ("last", "last.previous") if (run_dir / name).is_dir()), None
+    )
+    if folder is None:
+        raise RunDirectoryError(f"{run_dir}: holds no save to go on from")
+    translator = load_translator(folder / "model.safetensors", device)
+    try:
+        state = TrainingState(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
+        tensors = safetensors.torch.load_file(folder / "optimizer.safetensors", device=str(device))
+    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise RunDirectoryError(f"{folder}: the save is damaged: {error}") from error
+    return translator, tensors, state
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Give the optimizer back what it remembered of each parameter."""
+    for name, parameter in model.named_parameters():
+        remembered = {
+            key.removeprefix(f"{name}."): value
+            for key, value in tensors.items()
+            if key.rpartition(".")[0] == name
+        }
+        if remembered:
+            optimizer.state[parameter] = remembered

@@ -1,0 +1,151 @@
+"""YAML as a tree whose every key knows where it was written.
+
+YAML's own guesses about types are not used (it reads `no` as false and `1e-4` as text): every
+plain scalar but null stays text until the schema in `config.py` says what it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seq2seq_cli.errors import ConfigError
+
+MAX_DEPTH = 20
+MAX_VALUES = 10_000  # after aliases are expanded: an alias bomb stops here
+
+KeyPath = tuple[str, ...]
+
+
+class Document:
+    """Values as a tree, and for each key path the place it came from."""
+
+    def __init__(self, origin: str) -> None:
+        self.tree: Any = {}
+        self.places: dict[KeyPath, str] = {(): origin}
+        self.mistakes: list[str] = []
+
+    def put(self, path: KeyPath, value: Any, folder: Path, origin: str = "") -> None:
+        """Set `value` at `path`, replacing what was there; its paths are taken from `folder`.
+
+        origin: where an override comes from.
+        """
+        if not path:
+            self.tree = value
+        else:
+            node = self.tree
+            for depth in range(1, len(path)):
+                inner = node.get(path[depth - 1])
+                if inner is None:
+                    inner = node[path[depth - 1]] = {}
+                    self.places[path[:depth]] = origin
+                if not isinstance(inner, dict):
+                    raise ConfigError(
+                        f"{origin}: {dotted(path[:depth])} is a value, it has no keys inside"
+                    )
+                node = inner
+            node[path[-1]] = value
+            for known in [place for place in self.places if place[: len(path)] == path]:
+                del self.places[known]
+            self.places[path] = origin
+        for key in ("train", "valid", "test"):
+            if path in [
+                (),
+                ("data",),
+                ("data", key),
+                ("data", key, "source"),
+                ("data", key, "target"),
+            ]:
+                self._take_paths_from(folder, key, path)
+
+    def _take_paths_from(self, folder: Path, key: str, changed: KeyPath) -> None:
+        data = self.tree.get("data") if isinstance(self.tree, dict) else None
+        if not isinstance(data, dict) or not data.get(key):
+            return
+        files = data[key]
+        if isinstance(files, str):
+            data[key] = _from_folder(folder, files)
+        elif isinstance(files, dict):
+            for side in changed[2:] or ("source", "target"):
+                if isinstance(files.get(side), str) and files[side]:
+                    files[side] = _from_folder(folder, files[side])
+
+    def place(self, path: KeyPath) -> str:
+        """Where the key, or the nearest mapping around it, was written."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+
+def _from_folder(folder: Path, file: str) -> str:
+    try:
+        return str(folder / Path(file).expanduser())
+    except RuntimeError:  # ~somebody whom the system does not know: then ~ is part of a name
+        return str(folder / file)
+
+
+def parse(text: str, path: KeyPath, origin: str, document: Document) -> Any:
+    """YAML text to mappings, lists, strings and None; fills in the document's places.
+
+    path: where in the config the text stands.
+    """
+    try:
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            # Events come without recursion, so depth is known before anything recursive runs.
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    line = event.start_mark.line + 1 if event.start_mark else 1
+                    raise ConfigError(f"{origin}:{line}: nested deeper than {MAX_DEPTH} levels")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+        root = yaml.compose(text, yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = error.problem or error.context or "cannot be read"
+        raise ConfigError(f"{origin}:{line}: not valid YAML: {problem}") from error
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{origin}: not valid YAML: {problem}") from error
+    except (ValueError, OverflowError) as error:  # PyYAML on "\U99999999"
+        raise ConfigError(f"{origin}: not valid YAML: there is no such character") from error
+    return _build(root, path, origin, document) if root is not None else None
+
+
+def _build(root: yaml.Node, root_path: KeyPath, origin: str, document: Document) -> Any:
+    count = 0
+
+    def build(node: yaml.Node, path: KeyPath) -> Any:
+        nonlocal count
+        count += 1
+        line = node.start_mark.line + 1
+        if count > MAX_VALUES or len(path) > MAX_DEPTH + len(root_path):
+            raise ConfigError(f"{origin}:{line}: too many values (do aliases multiply them?)")
+        if isinstance(node, yaml.ScalarNode):
+            is_null = node.tag == "tag:yaml.org,2002:null" and node.style is None
+            return None if is_null else node.value
+        if isinstance(node, yaml.SequenceNode):
+            return [build(item, (*path, str(index))) for index, item in enumerate(node.value)]
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key_line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"{origin}:{key_line}: a key must be plain text")
+            key = key_node.value
+            inner = (*path, key)
+            if key in values:
+                document.mistakes.append(f"{origin}:{key_line}: {dotted(inner)}: is there twice")
+            document.places[inner] = f"{origin}:{key_line}"
+            values[key] = build(value_node, inner)
+        return values
+
+    return build(root, root_path)
+
+
+def dotted(keys: KeyPath) -> str:
+    """Keys as people write them; what would break the line of an error is escaped."""
+    return ".".join(key if key.isprintable() and key else ascii(key) for key in keys)

@@ -1,0 +1,43 @@
+"""The shipped configs trained in full, held to the figures that the README gives."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def seq2seq(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "seq2seq_cli", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def score(folder: Path, *arguments: str) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(seq2seq(folder, "evaluate", "--json", *arguments))
+    return results
+
+
+def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")  # this one is about time: it may have all cores
+    begin = time.perf_counter()
+    seq2seq(tmp_path, "train", "--config", "quickstart")
+    minutes = (time.perf_counter() - begin) / 60
+
+    assert score(tmp_path)["bleu"]["score"] >= 85
+    assert score(tmp_path, "--split", "test_novel")["bleu"]["score"] >= 60
+    assert minutes <= 3
+
+
+@pytest.mark.usefixtures("corpora")
+def test_multi30k_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    seq2seq(tmp_path, "train", "--config", "multi30k-tutorial")
+    results = score(tmp_path, "--bleu", "--loss", "--lowercase")
+
+    assert results["free_running_perplexity"] <= 48
+    assert results["bleu"]["score"] >= 12.4

@@ -1,0 +1,160 @@
+"""Which words get an id, in which order, and how they are kept."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from seq2seq_cli.config import VocabularyConfig, WordsTokenizer
+from seq2seq_cli.data.tokenizers import load_tokenizer
+from seq2seq_cli.data.vocabulary import (
+    EOS_ID,
+    PAD_ID,
+    SOS_ID,
+    SPECIAL_TOKENS,
+    UNK_ID,
+    TextCodec,
+    Vocabulary,
+)
+from seq2seq_cli.errors import ModelFileError
+
+
+def words(vocabulary: Vocabulary) -> list[str]:
+    assert vocabulary.tokens[:4] == ("<pad>", "<unk>", "<sos>", "<eos>")
+    return list(vocabulary.tokens[4:])
+
+
+def from_text(text: str, max_size: int | None = None, min_freq: int = 1) -> Vocabulary:
+    config = VocabularyConfig(max_size=max_size, min_freq=min_freq)
+    return Vocabulary.from_counts(Counter(text.split()), config)
+
+
+def test_the_special_tokens_come_first() -> None:
+    assert (PAD_ID, UNK_ID, SOS_ID, EOS_ID) == (0, 1, 2, 3)
+    assert [SPECIAL_TOKENS[index] for index in (PAD_ID, UNK_ID, SOS_ID, EOS_ID)] == [
+        "<pad>",
+        "<unk>",
+        "<sos>",
+        "<eos>",
+    ]
+    assert len(Vocabulary([])) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "max_size", "min_freq", "expected"),
+    [
+        ("", None, 1, []),
+        ("b a b", None, 1, ["b", "a"]),
+        ("c b a", None, 1, ["a", "b", "c"]),
+        ("b b a a c c c", None, 1, ["c", "a", "b"]),
+        ("ä z Z 1 a", None, 1, ["1", "Z", "a", "z", "ä"]),
+        # Rare words go, those exactly as frequent as asked for stay.
+        ("a a a b b c", None, 2, ["a", "b"]),
+        ("a a a b b c", None, 4, []),
+        # The most frequent, and among equals the first by alphabet.
+        ("d c b a d", 2, 1, ["d", "a"]),
+        ("a a a b b c", 1, 2, ["a"]),
+        ("a a a b b c", 3, 2, ["a", "b"]),
+        ("a b", 100, 1, ["a", "b"]),
+        # Words spelt like special tokens are none.
+        ("<eos> <eos> a <pad> <unk> <sos>", None, 1, ["a"]),
+        ("<eos> <eos> a b", 2, 1, ["a", "b"]),
+        ("<EOS> <s> </s>", None, 1, ["</s>", "<EOS>", "<s>"]),
+    ],
+)
+def test_words_are_ordered_by_frequency_then_alphabet(
+    text: str, max_size: int | None, min_freq: int, expected: list[str]
+) -> None:
+    assert words(from_text(text, max_size, min_freq)) == expected
+
+
+def test_the_order_of_counting_does_not_matter() -> None:
+    tokens = [f"w{index}" for index in range(50) for _ in range(index % 7 + 1)]
+    expected = from_text(" ".join(tokens))
+    for seed in range(5):
+        random.Random(seed).shuffle(tokens)
+        assert from_text(" ".join(tokens)).tokens == expected.tokens
+
+
+def test_ids_and_tokens_answer_each_other() -> None:
+    vocabulary = from_text("der der Hund bellt")
+    assert vocabulary.to_ids(["der", "Hund", "der"]).tolist() == [4, 5 + 0, 4]
+    assert vocabulary.to_ids(["der"]).dtype == np.int32
+    for index, token in enumerate(vocabulary.tokens[4:], 4):
+        assert vocabulary.to_ids([token]).tolist() == [index]
+        assert vocabulary.to_tokens([index]) == [token]
+    assert vocabulary.to_tokens(range(4)) == list(SPECIAL_TOKENS)
+    assert len(vocabulary) == 7
+
+
+def test_no_tokens_are_no_ids() -> None:
+    ids = from_text("a").to_ids([])
+    assert ids.shape == (0,)
+    assert ids.dtype == np.int32
+
+
+@pytest.mark.parametrize("token", ["<eos>", "<pad>", "<sos>", "<unk>", "unseen", "A", ""])
+def test_what_is_not_a_word_of_the_data_is_unknown(token: str) -> None:
+    vocabulary = from_text("a <eos> <pad> <sos> <unk> a")
+    assert vocabulary.to_ids(["a", token]).tolist() == [4, UNK_ID]
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [],
+        ["a"],
+        ["b", "a", "c"],
+        ["▁der", "▁", "Ü", "日本", "👨‍👩‍👧", "क्षत्रिय"],
+        ["\r", "\u2028", "\x85", "\x0b", "\x1c", "a b", " "],
+        ["\0", "\ufeff", "\x7f"],
+    ],
+)
+def test_bytes_round_trip(tokens: list[str]) -> None:
+    vocabulary = Vocabulary(tokens)
+    data = vocabulary.to_bytes()
+    again = Vocabulary.from_bytes(data)
+    assert again.tokens == vocabulary.tokens
+    assert again.to_bytes() == data
+    ids = list(range(4, 4 + len(tokens)))
+    assert again.to_ids(tokens).tolist() == ids
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"a\nb\na", "twice"),
+        (b"a\n\nb\n", "twice"),  # the empty word, two times
+        (b"a\n<eos>", "twice"),
+        (b"<pad>", "twice"),
+        (b"a\n\xff", "UTF-8"),
+        (b"caf\xc3", "UTF-8"),
+        (b"\xed\xa0\x80", "UTF-8"),  # half a surrogate pair
+    ],
+)
+def test_damaged_bytes_are_refused(data: bytes, problem: str) -> None:
+    with pytest.raises(ModelFileError, match=problem):
+        Vocabulary.from_bytes(data)
+
+
+def test_a_codec_takes_raw_text_to_ids_and_back() -> None:
+    codec = TextCodec(
+        load_tokenizer(WordsTokenizer(lowercase=True), b""), from_text("hello , world !")
+    )
+    ids = codec.encode("Hello, World!")
+    assert ids.dtype == np.int32
+    assert [codec.vocabulary.tokens[index] for index in ids] == ["hello", ",", "world", "!"]
+    assert codec.decode(ids.tolist()) == "hello, world!"
+    assert codec.decode(ids) == "hello, world!"
+    assert codec.encode("Hello, <eos>").tolist()[2:] == [UNK_ID] * 3
+    assert codec.decode([UNK_ID, *ids[1:]]) == "<unk>, world!"
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t \u3000\xa0"])
+def test_a_codec_makes_nothing_of_blank_text(text: str) -> None:
+    codec = TextCodec(load_tokenizer(WordsTokenizer(), b""), from_text("a"))
+    assert codec.encode(text).tolist() == []
+    assert codec.decode([]) == ""

@@ -1,0 +1,185 @@
+"""The model file: what goes in comes out, and nothing else is let in."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from seq2seq_cli.config import BpeTokenizer, Config, TranslatorConfig, WordsTokenizer
+from seq2seq_cli.data.tokenizers import learn_tokenizer
+from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary
+from seq2seq_cli.errors import ModelFileError
+from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
+from seq2seq_cli.model.seq2seq import Seq2Seq
+from tests.unit.model.support import ARCHITECTURES, small_batch, small_model
+
+CPU = torch.device("cpu")
+TEXTS = ["der Hund läuft", "die Katze schläft", "ein Hund schläft gut"] * 5
+
+
+def words_translator() -> TranslatorFile:
+    model = small_model(ARCHITECTURES["deep"])
+    codecs = [
+        TextCodec(
+            learn_tokenizer(WordsTokenizer(), list),
+            Vocabulary([f"{side}{number}" for number in range(size - 4)]),
+        )
+        for side, size in [("s", 23), ("t", 19)]
+    ]
+    config = TranslatorConfig.model_validate(
+        {"name": "tiny", "data": {"source": "de", "target": "en"}, "model": ARCHITECTURES["deep"]}
+    )
+    return TranslatorFile(config, codecs[0], codecs[1], model)
+
+
+def shared_bpe_translator() -> TranslatorFile:
+    tokenizer_config = BpeTokenizer(size=30)
+    tokenizer = learn_tokenizer(tokenizer_config, lambda: TEXTS)
+    pieces = {piece for text in TEXTS for piece in tokenizer.tokenize(text)}
+    codec = TextCodec(tokenizer, Vocabulary(sorted(pieces)))
+    size = len(codec.vocabulary)
+    model = Seq2Seq(ARCHITECTURES["bridge over sizes"], size, size).eval()
+    config = TranslatorConfig.model_validate(
+        {"data": {"tokenizer": tokenizer_config}, "model": ARCHITECTURES["bridge over sizes"]}
+    )
+    return TranslatorFile(config, codec, codec, model)
+
+
+@pytest.mark.parametrize("make", [words_translator, shared_bpe_translator])
+def test_round_trip(make: object, tmp_path: Path) -> None:
+    translator = words_translator() if make is words_translator else shared_bpe_translator()
+    save_translator(tmp_path / "m.safetensors", translator)
+
+    loaded = load_translator(tmp_path / "m.safetensors", CPU)
+
+    assert loaded.config == translator.config
+    assert (loaded.source is loaded.target) == (translator.source is translator.target)
+    assert loaded.target.vocabulary.tokens == translator.target.vocabulary.tokens
+    assert loaded.source.encode(TEXTS[0]).tolist() == translator.source.encode(TEXTS[0]).tolist()
+    weights = loaded.model.state_dict()
+    assert all(torch.equal(w, weights[n]) for n, w in translator.model.state_dict().items())
+    assert not loaded.model.training
+    batch = small_batch(src_lens=(2, 3), trg_lens=(2, 1))
+    batch = batch._replace(src_ids=batch.src_ids.clamp(max=9), trg_ids=batch.trg_ids.clamp(max=9))
+    torch.testing.assert_close(loaded.model(batch), translator.model(batch))
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_translator(tmp_path / name, words_translator())
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_no_path_of_the_training_machine_is_inside(tmp_path: Path) -> None:
+    config = Config.model_validate(
+        {"data": {"train": "/home/me/secret.tsv", "valid": "/home/me/valid.tsv"}}
+    )
+    translator = words_translator()
+    file = TranslatorFile(
+        config.for_translator().model_copy(update={"model": translator.config.model}),
+        translator.source,
+        translator.target,
+        translator.model,
+    )
+    save_translator(tmp_path / "m", file)
+
+    assert b"/home" not in (tmp_path / "m").read_bytes()
+
+
+def test_metadata_is_one_entry_of_sorted_json(tmp_path: Path) -> None:
+    save_translator(tmp_path / "m", words_translator())
+
+    with safetensors.safe_open(tmp_path / "m", framework="pt") as file:
+        entries = file.metadata()
+
+    assert list(entries) == ["seq2seq"]
+    metadata = json.loads(entries["seq2seq"])
+    assert list(metadata) == sorted(metadata)
+    assert metadata["format_version"] == 1
+    assert metadata["vocabularies"] == "separate"
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Save the file again with changed metadata or tensors (None: left out)."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()["seq2seq"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for key, value in changes.items():
+        if key in metadata:
+            metadata[key] = value
+        elif isinstance(value, torch.Tensor):
+            tensors[key] = value
+        else:
+            del tensors[key]
+    safetensors.torch.save_file(tensors, path, metadata={"seq2seq": json.dumps(metadata)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, "has format version 2, this program reads 1"),
+        ({"config": {"data": {}, "modell": {}}}, "the config inside does not fit: modell"),
+        ({"config": None}, "the config inside does not fit"),
+        ({"model.decoder.output.bias": None}, "do not fit the config inside: decoder.output.bias"),
+        (
+            {"model.decoder.output.bias": torch.zeros(3)},
+            r"decoder.output.bias is torch.float32 \(3,\), it should be float32 \(19,\)",
+        ),
+        ({"model.decoder.output.bias": torch.zeros(19).half()}, "is torch.float16"),
+        ({"model.surplus": torch.zeros(1)}, "do not fit the config inside: surplus"),
+        ({"vocabulary.source": None}, "vocabulary.source is missing inside"),
+        ({"vocabulary.target": torch.tensor([120, 10, 120]).byte()}, "names a word twice"),
+        ({"vocabulary.target": torch.tensor([255]).byte()}, "is not UTF-8"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_translator(path, words_translator())
+    rewrite(path, **changes)
+
+    with pytest.raises(ModelFileError, match=message) as caught:
+        load_translator(path, CPU)
+    assert str(path) in str(caught.value)
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    save_translator(whole, words_translator())
+    data = whole.read_bytes()
+    bad = tmp_path / "bad"
+    for content in (b"", b"junk", data[:100], data[:-1], data[len(data) // 2 :]):
+        bad.write_bytes(content)
+        with pytest.raises(ModelFileError, match="bad"):
+            load_translator(bad, CPU)
+    safetensors.torch.save_file({"x": torch.zeros(1)}, bad)
+    with pytest.raises(ModelFileError, match="not a model file of this program"):
+        load_translator(bad, CPU)
+    with pytest.raises(ModelFileError, match="no such file"):
+        load_translator(tmp_path / "nowhere", CPU)
+    with pytest.raises(ModelFileError, match=str(tmp_path)):
+        load_translator(tmp_path, CPU)
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m"
+    save_translator(path, words_translator())
+    before = path.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_translator(path, words_translator())
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["m"]
+    shutil.rmtree(tmp_path)

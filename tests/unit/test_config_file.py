@@ -1,0 +1,836 @@
+"""What a config file may say, what it means, and the lines that its mistakes become."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seq2seq_cli.config import (
+    AdamConfig,
+    BpeTokenizer,
+    Config,
+    DataConfig,
+    ParallelFiles,
+    PlateauRate,
+    Section,
+    SgdConfig,
+    TranslatorConfig,
+    WordsTokenizer,
+)
+from seq2seq_cli.config_file import (
+    MAX_BYTES,
+    changed_keys,
+    dump_config,
+    load_config,
+    parse_override,
+    shipped_configs,
+)
+from seq2seq_cli.errors import ConfigError
+from seq2seq_cli.yaml_document import MAX_DEPTH, MAX_VALUES
+
+CORPUS = "data: {dataset: phrasebook, source: de, target: en}\n"
+FILES = """\
+data:
+  train: {source: a.de, target: a.en}
+  valid: v.csv
+  columns: {source: x, target: y}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _stand_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def load(text: str | bytes, *overrides: str) -> Config:
+    data = text if isinstance(text, bytes) else text.encode()
+    Path("c.yaml").write_bytes(data)
+    return load_config("c.yaml", map(parse_override, overrides))
+
+
+def mistakes(text: str | bytes, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(text, *overrides)
+    return str(caught.value).split("\n")
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        # Unknown keys.
+        ("trainig: {epochs: 3}", "2: trainig: unknown key (did you mean training?)"),
+        ("training: {epoch: 3}", "2: training.epoch: unknown key (did you mean epochs?)"),
+        ("zzz: 3", "2: zzz: unknown key"),
+        ("1: 3", "2: 1: unknown key"),
+        ("null: 3", "2: null: unknown key"),
+        ("model: {encoder: {dim: 3}}", "2: model.encoder.dim: unknown key"),
+        (
+            "training: {optimizer: {kind: adam, weight_decay: 0.1}}",
+            "2: training.optimizer.weight_decay: unknown key",
+        ),
+        (
+            "training: {optimizer: {kind: sgd, learning-rate: 0.1}}",
+            "2: training.optimizer.learning-rate: unknown key (did you mean learning_rate?)",
+        ),
+        # One of several.
+        (
+            "training: {optimizer: {kind: addam}}",
+            "2: training.optimizer.kind: must be one of adam, adamw, sgd, not 'addam' "
+            "(did you mean adam?)",
+        ),
+        (
+            "model: {init: {kind: zero}}",
+            "2: model.init.kind: must be one of uniform, normal, xavier, not 'zero'",
+        ),
+        (
+            "precision: bfloat",
+            "2: precision: must be one of auto, float32, bfloat16, not 'bfloat' "
+            "(did you mean bfloat16?)",
+        ),
+        ("precision:", "2: precision: must be one of auto, float32, bfloat16, not nothing"),
+        (
+            "training: {batch_unit: token}",
+            "2: training.batch_unit: must be one of sentences, tokens, not 'token' "
+            "(did you mean tokens?)",
+        ),
+        # Whole numbers.
+        ("training: {epochs: many}", "2: training.epochs: must be a whole number, not 'many'"),
+        ("training: {epochs: 1.5}", "2: training.epochs: must be a whole number, not 1.5"),
+        ("training: {epochs: 1e-4}", "2: training.epochs: must be a whole number, not 1e-4"),
+        ("training: {epochs: true}", "2: training.epochs: must be a whole number, not 'true'"),
+        ("training: {epochs: .inf}", "2: training.epochs: must be a whole number, not '.inf'"),
+        ("training: {epochs: 1e999}", "2: training.epochs: must be a whole number, not 1e999"),
+        ("training: {epochs: ''}", "2: training.epochs: must be a whole number, not ''"),
+        ("training: {epochs: [1]}", "2: training.epochs: must be a whole number, not ['1']"),
+        ("training: {epochs: 0}", "2: training.epochs: must be at least 1, not 0"),
+        ("seed: -1", "2: seed: must be at least 0, not -1"),
+        (
+            "model: {decoder: {num_layers: 65}}",
+            "2: model.decoder.num_layers: must be at most 64, not 65",
+        ),
+        # Numbers.
+        (
+            "training: {optimizer: {learning_rate: fast}}",
+            "2: training.optimizer.learning_rate: must be a number, not 'fast'",
+        ),
+        (
+            "training: {optimizer: {learning_rate: .nan}}",
+            "2: training.optimizer.learning_rate: must be a number, not '.nan'",
+        ),
+        (
+            "training: {optimizer: {learning_rate: inf}}",
+            "2: training.optimizer.learning_rate: must be a number, not 'inf'",
+        ),
+        (
+            "training: {optimizer: {learning_rate:}}",
+            "2: training.optimizer.learning_rate: must be a number, not nothing",
+        ),
+        (
+            "training: {optimizer: {learning_rate: 0}}",
+            "2: training.optimizer.learning_rate: must be greater than 0, not 0",
+        ),
+        ("model: {dropout: 1.0}", "2: model.dropout: must be less than 1, not 1.0"),
+        (
+            "training: {teacher_forcing: {ratio: 2}}",
+            "2: training.teacher_forcing.ratio: must be at most 1, not 2",
+        ),
+        # Yes or no.
+        (
+            "model: {encoder: {bidirectional: maybe}}",
+            "2: model.encoder.bidirectional: must be true or false, not 'maybe'",
+        ),
+        (
+            "model: {encoder: {bidirectional: 2}}",
+            "2: model.encoder.bidirectional: must be true or false, not 2",
+        ),
+        # Text.
+        ("device: gpu", "2: device: must be auto, cpu, cuda, cuda:N or mps, not 'gpu'"),
+        ('device: "cpu\\n"', "2: device: must be auto, cpu, cuda, cuda:N or mps, not 'cpu\\n'"),
+        ("name: a/b", "2: name: must be letters, digits, - _ . + only, not 'a/b'"),
+        ("name: ..", "2: name: must be letters, digits, - _ . + only, not .."),
+        ("name: -x", "2: name: must be letters, digits, - _ . + only, not '-x'"),
+        ("name: ''", "2: name: must be letters, digits, - _ . + only, not ''"),
+        ("name: [a]", "2: name: must be text, not ['a']"),
+        # Epoch or steps.
+        *[
+            (f"validation: {{every: {value}}}", "2: validation.every: must be `epoch` or a number")
+            for value in ("often", "0", "-3", "1.5", "''", "[1]", "null")
+        ],
+        # A value where keys should be.
+        ("model: big", "2: model: must be a mapping of keys (encoder, decoder, dropout, init), "),
+        (
+            "decoding: [1]",
+            "2: decoding: must be a mapping of keys (max_length_ratio), not ['1']",
+        ),
+        (
+            "training: {optimizer: adam}",
+            "2: training.optimizer: must be a mapping of keys (kind, ...), not 'adam'",
+        ),
+        # What no single key can say.
+        (
+            "training: {epochs: null}",
+            "2: training: needs one of epochs, max_steps, max_minutes: when to stop",
+        ),
+        (
+            "training: {epochs: null, max_minutes: 3, learning_rate_schedule: {kind: cosine}}",
+            "2: training: a cosine or linear schedule needs epochs or max_steps to end at",
+        ),
+        (
+            "training: {epochs: null, max_minutes: 3, teacher_forcing: {kind: linear}}",
+            "2: training: a cosine or linear schedule needs epochs or max_steps to end at",
+        ),
+        # Twice.
+        ("seed: 1\nseed: 2", "3: seed: is there twice"),
+        ("training:\n  epochs: 3\n  epochs: 4", "4: training.epochs: is there twice"),
+        ("training: {epochs: 3}\ntraining: {log_every: 4}", "3: training: is there twice"),
+        ("a: &a {x: 1}\nmodel: {encoder: *b}", "3: not valid YAML: found undefined alias 'b'"),
+        # Not YAML, or more of it than a config needs.
+        ("model: {", "3: not valid YAML: expected the node content, but found '<stream end>'"),
+        ("\tname: x", "2: not valid YAML: found character '\\t' that cannot start any token"),
+        ("name: @x", "2: not valid YAML: found character '@' that cannot start any token"),
+        ("---\nseed: 3", "2: not valid YAML: but found another document"),
+        ("[a, b]: 3", "2: a key must be plain text"),
+        ("{a: b}: 3", "2: a key must be plain text"),
+        ("model: {decoder: {<<: {a: 1}}}", "2: model.decoder.<<: unknown key"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_key(lines: str, expected: str) -> None:
+    (line,) = mistakes(f"{CORPUS}{lines}\n")
+    assert line.startswith(f"c.yaml:{expected}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data:\n", "1: data: needs a `dataset` (phrasebook, multi30k) or `train` files"),
+        ("data: {}\n", "1: data: needs a `dataset` (phrasebook, multi30k) or `train` files"),
+        ("seed: 1\ndata: x\n", "2: data: must be a mapping of keys (source, target, tokenizer, "),
+        (
+            "data: {dataset: phrasebook}\n",
+            "1: data: `source` and `target` must be two of the languages of phrasebook: de, en",
+        ),
+        (
+            "data: {dataset: phrasebok, source: de, target: en}\n",
+            "1: data.dataset: must be one of phrasebook, multi30k, not 'phrasebok' "
+            "(did you mean phrasebook?)",
+        ),
+        (
+            "data: {dataset: phrasebook, source: de, target: en, train: a.csv}\n",
+            "1: data: name a dataset, or files of your own, not both",
+        ),
+        ("data: {train: a.csv}\n", "1: data: needs `valid`: pairs to validate on, given like"),
+        (
+            "data:\n  train: {source: a}\n  valid: v.csv\n",
+            "2: data.train.target: is missing",
+        ),
+        (
+            "data:\n  train: a.csv\n  valid: v.csv\n  columns:\n    source: a\n",
+            "4: data.columns.target: is missing",
+        ),
+        (
+            "data:\n  train: a.csv\n  valid: v.csv\n  columns: a\n",
+            "4: data.columns: must be a mapping of keys (source, target), not 'a'",
+        ),
+        (
+            "data:\n  dataset: phrasebook\n  source: de\n  target: en\n  tokenizer:\n"
+            "    kind: bpee\n",
+            "6: data.tokenizer.kind: must be one of whitespace, words, bpe, unigram, not 'bpee' "
+            "(did you mean bpe?)",
+        ),
+        (
+            "data:\n  dataset: phrasebook\n  source: de\n  target: en\n  tokenizer: words\n",
+            "5: data.tokenizer: must be a mapping of keys (kind, ...), not 'words'",
+        ),
+        (
+            "data:\n  dataset: phrasebook\n  source: de\n  target: en\n"
+            "  tokenizer: {kind: bpe, size: 7}\n",
+            "5: data.tokenizer.size: must be at least 8, not 7",
+        ),
+        *[
+            (text, "1: a config is a mapping of keys to values")
+            for text in ("", "# nothing\n", "null\n", "- a\n", "hello\n", '""\n')
+        ],
+    ],
+)
+def test_mistakes_about_the_data_and_the_document(text: str, expected: str) -> None:
+    (line,) = mistakes(text)
+    assert line.startswith(f"c.yaml:{expected}")
+
+
+def test_a_config_without_data_is_refused() -> None:
+    (line,) = mistakes("seed: 1\n")
+    assert line.startswith("c.yaml")
+    assert line.endswith(": data: is missing")
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = """\
+validation: {metric: accuracy}
+sed: 3
+training:
+  save_every: never
+  optimizer:
+    kind: sgd
+    momentum: 2
+    learnin_rate: 1
+  epochs: -1
+  epochs: -2
+data:
+  dataset: phrasebook
+  source: de
+  target: en
+  tokenizer: {kind: unigram, size: 1}
+device: gpu
+"""
+    metrics = "loss, free_running_loss, bleu"
+    assert mistakes(text, "model.dropout=2", "seed=x") == [
+        f"c.yaml:1: validation.metric: must be one of {metrics}, not 'accuracy'",
+        "c.yaml:2: sed: unknown key (did you mean seed?)",
+        "c.yaml:4: training.save_every: must be a whole number, not 'never'",
+        "c.yaml:7: training.optimizer.momentum: must be less than 1, not 2",
+        "c.yaml:8: training.optimizer.learnin_rate: unknown key (did you mean learning_rate?)",
+        "c.yaml:10: training.epochs: is there twice",
+        "c.yaml:10: training.epochs: must be at least 1, not -2",
+        "c.yaml:15: data.tokenizer.size: must be at least 8, not 1",
+        "c.yaml:16: device: must be auto, cpu, cuda, cuda:N or mps, not 'gpu'",
+        "--set model.dropout: model.dropout: must be less than 1, not 2",
+        "--set seed: seed: must be a whole number, not 'x'",
+    ]
+
+
+def test_a_mistake_behind_an_alias_is_named_where_it_stands_for_each_key() -> None:
+    text = f"{CORPUS}model:\n  encoder: &same\n    hidden_size: x\n  decoder: *same\n"
+    assert mistakes(text) == [
+        "c.yaml:4: model.encoder.hidden_size: must be a whole number, not 'x'",
+        "c.yaml:4: model.decoder.hidden_size: must be a whole number, not 'x'",
+    ]
+
+
+def _bomb() -> str:
+    lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
+    lines += [
+        f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (_bomb(), "too many values (do aliases multiply them?)"),
+        ("a: &a\n  b: *a\n", "too many values (do aliases multiply them?)"),
+        ("a: &a [*a]\n", "too many values (do aliases multiply them?)"),
+        ("&a\ndata: *a\n", "too many values (do aliases multiply them?)"),
+        (
+            "".join(f"k{index}: 1\n" for index in range(MAX_VALUES)),
+            "too many values (do aliases multiply them?)",
+        ),
+        ("a: " + "[" * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
+        ("a: " + "{b: " * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
+        (
+            "".join(" " * level + "k:\n" for level in range(500)),
+            f"nested deeper than {MAX_DEPTH} levels",
+        ),
+    ],
+    ids=["bomb", "recursive", "in-list", "root", "long", "brackets", "braces", "block"],
+)
+def test_documents_made_to_explode_are_refused(text: str, expected: str) -> None:
+    (line,) = mistakes(text)
+    assert line.startswith("c.yaml:")
+    assert line.endswith(f": {expected}")
+
+
+def test_nesting_is_counted_by_level_not_in_all() -> None:
+    siblings = "".join(f"  k{index}: [[1]]\n" for index in range(3 * MAX_DEPTH))
+    assert len(mistakes(f"{CORPUS}decoding:\n{siblings}")) == 3 * MAX_DEPTH
+
+
+def test_a_large_file_is_refused_and_one_just_below_is_not() -> None:
+    padding = MAX_BYTES - len(CORPUS) - 1
+    assert load(f"{CORPUS}#{'x' * padding}").data.dataset == "phrasebook"
+    assert mistakes(f"{CORPUS}#{'x' * (padding + 1)}") == [
+        "c.yaml: larger than 1,048,576 bytes, which no config is"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"name: x\n# caf\xe9\n", "c.yaml:2: byte 0xE9 is not UTF-8"),
+        (b"\x80", "c.yaml:1: byte 0x80 is not UTF-8"),
+        ("name: x\n".encode("utf-16"), "c.yaml:1: byte 0xFF is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_utf8(data: bytes, expected: str) -> None:
+    assert mistakes(data) == [expected]
+
+
+@pytest.mark.parametrize("character", ["\0", "\x01", "\x7f"])
+def test_control_characters_are_no_yaml(character: str) -> None:
+    (line,) = mistakes(f"{CORPUS}name: {character}\n")
+    assert line.startswith("c.yaml")
+    assert ": not valid YAML: unacceptable character" in line
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm() -> None:
+    text = f"{CORPUS}seed: 3\n".replace("\n", "\r\n")
+    assert load(b"\xef\xbb\xbf" + text.encode()).seed == 3
+
+
+# ---------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("training.optimizer.learning_rate", "1e-4", 0.0001),
+        ("training.optimizer.learning_rate", "1", 1.0),
+        ("training.optimizer.learning_rate", "'0.5'", 0.5),
+        ("training.max_steps", "1e5", 100_000),
+        ("training.max_steps", "1_000", 1000),
+        ("training.max_steps", "100.0", 100),
+        ("training.max_steps", "null", None),
+        ("training.max_steps", "~", None),
+        ("training.max_steps", "", None),
+        ("training.gradient_clip_norm", "null", None),
+        ("validation.every", "epoch", "epoch"),
+        ("validation.every", "1e3", 1000),
+        ("validation.every", "25", 25),
+        ("model.encoder.bidirectional", "true", True),
+        ("model.encoder.bidirectional", "No", False),
+        ("data.target", "no", "no"),
+        ("data.target", "on", "on"),
+        ("data.target", "1", "1"),
+        ("name", "'null'", "null"),
+        ("name", '"null"', "null"),
+        ("name", "1e-4", "1e-4"),
+        ("name", "no", "no"),
+        ("name", "007", "007"),
+        ("name", "2014-09-10", "2014-09-10"),
+        ("name", "Übung", "Übung"),
+        ("device", "cuda:1", "cuda:1"),
+        ("seed", "0", 0),
+    ],
+)
+def test_the_field_decides_what_a_plain_scalar_means(key: str, text: str, value: object) -> None:
+    found: Any = load(FILES, f"{key}={text}")
+    for part in key.split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_without_a_kind_the_default_kind_is_meant() -> None:
+    config = load(
+        "data: {dataset: phrasebook, source: de, target: en, tokenizer: {lowercase: true}}\n"
+        "training: {optimizer: {learning_rate: 2}, teacher_forcing: {ratio: 0.25}}\n"
+    )
+    assert config.data.tokenizer == WordsTokenizer(lowercase=True)
+    assert config.training.optimizer == AdamConfig(learning_rate=2)
+    assert config.training.teacher_forcing.kind == "constant"
+
+
+def test_an_alias_is_a_copy() -> None:
+    config = load(
+        f"{CORPUS}model:\n  encoder: &same {{hidden_size: 3}}\n  decoder: *same\n",
+        "model.encoder.hidden_size=4",
+    )
+    assert (config.model.encoder.hidden_size, config.model.decoder.hidden_size) == (4, 3)
+
+
+# ---------------------------------------------------------------- --set
+
+
+def test_set_replaces_a_mapping_as_a_whole() -> None:
+    text = f"{CORPUS}training: {{epochs: 3, log_every: 7, optimizer: {{learning_rate: 5}}}}\n"
+    config = load(text, "training={epochs: 4}")
+    assert (config.training.epochs, config.training.log_every) == (4, 10)
+    assert config.training.optimizer == AdamConfig()
+    config = load(text, "training.optimizer={kind: sgd}")
+    assert (config.training.log_every, config.training.optimizer) == (7, SgdConfig())
+
+
+def test_set_reaches_a_key_inside_and_leaves_its_neighbours() -> None:
+    text = f"{CORPUS}training: {{epochs: 3, optimizer: {{learning_rate: 5}}}}\n"
+    config = load(text, "training.optimizer.learning_rate=1e-2", "model.encoder.num_layers=1")
+    assert config.training.epochs == 3
+    assert config.training.optimizer == AdamConfig(learning_rate=0.01)
+    assert (config.model.encoder.num_layers, config.model.decoder.num_layers) == (1, 2)
+
+
+def test_the_last_set_of_a_key_wins_and_repairs_what_was_wrong() -> None:
+    assert load(f"{CORPUS}seed: x\n", "seed=y", "seed=5").seed == 5
+    assert load(f"{CORPUS}training:\n", "training.epochs=5").training.epochs == 5
+    assert load(CORPUS, "training.epochs=x", "training={}").training.epochs == 10
+
+
+@pytest.mark.parametrize("override", ["foo", "seed", "=", "=x", "a..b=1", ".=1", "a.=1", ".a=1"])
+def test_a_set_that_is_no_key_and_value(override: str) -> None:
+    assert mistakes(CORPUS, override) == [
+        f"--set {override}: write it as key=VALUE, say training.epochs=5"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("sed=3", "--set sed: sed: unknown key (did you mean seed?)"),
+        ("seed=x", "--set seed: seed: must be a whole number, not 'x'"),
+        ("name='~'", "--set name: name: must be letters, digits, - _ . + only, not '~'"),
+        ("name=a=b", "--set name: name: must be letters, digits, - _ . + only, not 'a=b'"),
+        (
+            "training={epochs: 3, epoch: 4}",
+            "--set training: training.epoch: unknown key (did you mean epochs?)",
+        ),
+        ("training=long", "--set training: training: must be a mapping of keys (epochs, "),
+        (
+            "data.tokenizer={kind: bpee}",
+            "--set data.tokenizer: data.tokenizer.kind: must be one of whitespace, words, bpe, "
+            "unigram, not 'bpee' (did you mean bpe?)",
+        ),
+        ("data=", "--set data: data: needs a `dataset` (phrasebook, multi30k) or `train` files"),
+        ("seed.x=1", "--set seed.x: seed is a value, it has no keys inside"),
+        (
+            "data.dataset.x.y=1",
+            "--set data.dataset.x.y: data.dataset is a value, it has no keys inside",
+        ),
+        ("training=[", "--set training:1: not valid YAML: expected the node content, "),
+        ("training={a: &a [*a]}", "--set training:1: too many values (do aliases "),
+        ("seed=" + "[" * 50, f"--set seed:1: nested deeper than {MAX_DEPTH} levels"),
+    ],
+)
+def test_mistakes_in_set(override: str, expected: str) -> None:
+    (line,) = mistakes(f"{CORPUS}seed: 1\n", override)
+    assert line.startswith(expected)
+
+
+def test_a_key_twice_in_a_set_value() -> None:
+    (line,) = mistakes(CORPUS, "training={epochs: 3, epochs: 4}")
+    assert line.startswith("--set training")
+    assert line.endswith("epochs: is there twice")
+
+
+# ---------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize(
+    ("overrides", "train", "valid"),
+    [
+        ([], ("conf/a.de", "conf/a.en"), "conf/v.csv"),
+        (["data.train=z.tsv"], "here/z.tsv", "conf/v.csv"),
+        (["data.train={source: q, target: r}"], ("here/q", "here/r"), "conf/v.csv"),
+        (["data.train.source=q"], ("here/q", "conf/a.en"), "conf/v.csv"),
+        (["data.train.target=../q"], ("conf/a.de", "here/../q"), "conf/v.csv"),
+        (["data.valid=w.csv"], ("conf/a.de", "conf/a.en"), "here/w.csv"),
+        (["data={train: k.csv, valid: l.csv}"], "here/k.csv", "here/l.csv"),
+        (["data.train.source=q", "data.train=t.csv"], "here/t.csv", "conf/v.csv"),
+        (["data.limit=3", "data={train: k.csv, valid: l.csv}"], "here/k.csv", "here/l.csv"),
+    ],
+)
+def test_paths_are_relative_to_the_config_or_to_where_one_stands(
+    tmp_path: Path, overrides: list[str], train: str | tuple[str, str], valid: str
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "c.yaml").write_text(FILES)
+    config = load_config(str(tmp_path / "conf" / "c.yaml"), map(parse_override, overrides))
+
+    wanted: Path | ParallelFiles = (
+        tmp_path / train
+        if isinstance(train, str)
+        else ParallelFiles(source=tmp_path / train[0], target=tmp_path / train[1])
+    )
+    assert config.data.train == wanted
+    assert config.data.valid == tmp_path / valid
+
+
+def test_absolute_and_home_paths_stay_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = load(
+        "data: {train: /x/a.csv, valid: ~/b.csv}\n", "data.test={source: ~/s, target: /y/t}"
+    )
+    assert config.data.train == Path("/x/a.csv")
+    assert config.data.valid == tmp_path / "home" / "b.csv"
+    assert config.data.test == ParallelFiles(source=tmp_path / "home" / "s", target=Path("/y/t"))
+
+
+# ---------------------------------------------------------------- names and finding
+
+
+def test_the_name_is_the_files_own_unless_it_says_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "my.first-run_2.yaml"
+    path.write_text(CORPUS)
+    assert load_config(str(path)).name == "my.first-run_2"
+    assert load_config(str(path), [parse_override("name=other")]).name == "other"
+    path.write_text(f"{CORPUS}name: said\n")
+    assert load_config(str(path)).name == "said"
+
+
+def test_a_run_directory_stands_for_the_config_in_it() -> None:
+    Path("runs/x").mkdir(parents=True)
+    Path("runs/x/config.yaml").write_text(f"{CORPUS}name: y\n")
+    assert load_config("runs/x").name == "y"
+
+
+def test_shipped_configs_are_found_by_name() -> None:
+    shipped = shipped_configs()
+    assert {"quickstart", "multi30k-tutorial"} <= set(shipped)
+    for name, path in shipped.items():
+        config = load_config(name)
+        assert config == load_config(str(path))
+        assert config.name == name
+
+
+def test_a_file_beside_one_comes_before_a_shipped_config() -> None:
+    Path("quickstart").write_text(f"{CORPUS}seed: 77\n")
+    assert load_config("quickstart").seed == 77
+
+
+def test_an_unknown_name_lists_the_names_there_are() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("quikstart")
+    message = str(caught.value)
+    assert message.startswith("quikstart: no such file, ")
+    assert ", ".join(sorted(shipped_configs())) in message
+    assert message.endswith("(did you mean quickstart?)")
+
+
+@pytest.mark.parametrize("name", ["nosuch.yaml", "nosuch.yml", "no/such"])
+def test_a_file_that_is_not_there(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(name)
+    assert str(caught.value) == f"{name}: cannot be read: No such file or directory"
+
+
+def test_a_folder_without_a_config() -> None:
+    Path("folder").mkdir()
+    with pytest.raises(ConfigError, match=r"^folder: cannot be read: Is a directory$"):
+        load_config("folder")
+
+
+# ---------------------------------------------------------------- writing and comparing
+
+ALL_SET = """\
+name: 1e-4
+seed: 12345
+device: cuda:1
+precision: bfloat16
+data:
+  train: {source: /d/a.de.gz, target: /d/a.en.gz}
+  valid: /d/v.csv
+  test: /d/t.tsv
+  columns: {source: German, target: "no"}
+  source: de
+  target: no
+  tokenizer: {kind: bpe, size: 6000, lowercase: true}
+  vocabulary: {max_size: 10000, min_freq: 2, shared: true}
+  max_length: 50
+  reverse_source: true
+model:
+  encoder: {embedding_dim: 1, hidden_size: 2, num_layers: 3, bidirectional: true}
+  decoder: {embedding_dim: 4, hidden_size: 5, num_layers: 6}
+  dropout: 0.123456789
+  init: {kind: normal, std: 1e-7}
+training:
+  epochs: null
+  max_steps: 1e6
+  max_minutes: 0.5
+  batch_size: 4096
+  batch_unit: tokens
+  optimizer: {kind: adamw, learning_rate: 3e-4, weight_decay: 1e-9}
+  learning_rate_schedule: {kind: plateau, factor: 0.3, patience: 0}
+  teacher_forcing: {kind: linear, start: 0.9, end: 0}
+  gradient_clip_norm: null
+  label_smoothing: 0.1
+  log_every: 1
+  save_every: 2
+validation: {every: 250, metric: bleu, patience: 5}
+decoding: {max_length_ratio: 1.5}
+"""
+
+
+def _odd_columns(name: str) -> Config:
+    data = DataConfig.model_validate(
+        {"train": "/a.csv", "valid": "/b.csv", "columns": {"source": name, "target": name}}
+    )
+    return Config(data=data)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(data=DataConfig(train=Path("/a.tsv"), valid=Path("/b.tsv"), target="no")),
+        Config(name="no", data=DataConfig(train=Path("/x ü/a.csv"), valid=Path("/y: #z/b.tsv"))),
+        *[Config(name=name, data=DataConfig(train=Path("/a.csv"), valid=Path("/b.csv")))
+          for name in ("null", "1e-4", "true", "0x10", "2014-09-10", "_", "日本")],
+        *[_odd_columns(name)
+          for name in ("~", "null", " a ", "a: b", "#", "a\nb", "\u2028", "'", '"', "x" * 300,
+                       "-", "@", "\\", "\0", "\u0301", "1_000", "a\tb", "👨‍👩‍👧")],
+        *[load_config(name) for name in shipped_configs()],
+    ],
+    ids=lambda config: ascii(config.data.columns.source if config.data.columns else config.name)[
+        :20
+    ],
+)  # fmt: skip
+def test_a_dumped_config_is_read_back_equal(config: Config) -> None:
+    Path("dumped.yaml").write_text(dump_config(config))
+    assert load_config("dumped.yaml") == config
+
+
+def test_a_config_with_every_key_set_is_read_back_equal_anywhere(tmp_path: Path) -> None:
+    config = load(ALL_SET)
+    defaults = Config(data=DataConfig(dataset="phrasebook", source="de", target="en"))
+    same = {
+        key
+        for key, value in _leaves(config)
+        if key in dict(_leaves(defaults)) and dict(_leaves(defaults))[key] == value
+    }
+    assert same <= {"data.source"}, "a key at its default shows nothing"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.yaml").write_text(dump_config(config))
+    assert load_config(str(tmp_path / "elsewhere" / "c.yaml")) == config
+
+
+def test_a_dump_names_every_key_and_the_version() -> None:
+    text = dump_config(load(CORPUS))
+    assert text.startswith("# Resolved by seq2seq ")
+    for key, _ in _leaves(load(CORPUS)):
+        assert f"{key.split('.')[-1]}:" in text
+
+
+def test_changed_keys_are_dotted_with_old_and_new() -> None:
+    old = load(CORPUS)
+    assert changed_keys(old, old) == {}
+    assert changed_keys(old, load(CORPUS, "seed=2", "model.encoder.num_layers=1")) == {
+        "model.encoder.num_layers": (2, 1),
+        "seed": (1, 2),
+    }
+    assert changed_keys(old, load(CORPUS, "training.optimizer={kind: sgd}")) == {
+        "training.optimizer.kind": ("adam", "sgd"),
+        "training.optimizer.learning_rate": (0.001, 0.7),
+        "training.optimizer.momentum": (None, 0.0),
+    }
+
+
+def test_changed_keys_are_seen_from_both_sides() -> None:
+    old, new = load(CORPUS), load(CORPUS, "training.learning_rate_schedule={kind: plateau}")
+    there, back = changed_keys(old, new), changed_keys(new, old)
+    assert {key: (after, before) for key, (before, after) in there.items()} == back
+    assert set(there) == {
+        f"training.learning_rate_schedule.{key}" for key in PlateauRate.model_fields
+    }
+
+
+# ---------------------------------------------------------------- the schema
+
+
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    """The sections in a field's type."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _sections(argument)
+
+
+def _walk(section: type[Section], prefix: str = "") -> Iterator[tuple[str, type[Section], str]]:
+    """(dotted key, section it stands in, its name there) of all keys there are."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}", section, name
+        for inner in _sections(field.annotation):
+            yield from _walk(inner, f"{prefix}{name}.")
+
+
+def _leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+KEYS = [*_walk(Config)]
+
+
+def test_the_walk_over_the_schema_sees_what_there_is() -> None:
+    keys = {key for key, _, _ in KEYS}
+    assert {"seed", "data.tokenizer.size", "data.train.source", "model.init.std"} <= keys
+    assert {key for key, _ in _leaves(load(ALL_SET))} <= keys
+
+
+@pytest.mark.parametrize(
+    ("key", "section", "name"), KEYS, ids=[f"{key}-{at.__name__}" for key, at, _ in KEYS]
+)
+def test_every_key_is_described_and_has_a_default_but_data(
+    key: str, section: type[Section], name: str
+) -> None:
+    field = section.model_fields[name]
+    assert field.description
+    assert field.description.endswith(".")
+    # The members of a pair of names are needed once that pair is given.
+    pairs = {f"data.{parent}" for parent in ("train", "valid", "test", "columns")}
+    needed = key == "data" or key.rpartition(".")[0] in pairs
+    assert field.is_required() is needed
+
+
+DEFAULTED = [
+    (key, section, name)
+    for key, section, name in KEYS
+    if not section.model_fields[name].is_required()
+]
+
+
+def test_every_default_would_pass_as_a_value() -> None:
+    assert len(DEFAULTED) > 50
+    for key, section, name in DEFAULTED:
+        field = section.model_fields[name]
+        if field.default is None:
+            continue
+        values = field.default
+        if isinstance(values, Section):
+            values = values.model_dump(mode="json")
+        data = {"dataset": "phrasebook", "source": "de", "target": "en"}
+        given = {**data, name: values} if issubclass(section, DataConfig) else {name: values}
+        if issubclass(section, TranslatorConfig):
+            given["data"] = data
+        assert getattr(section.model_validate(given), name) == field.default, key
+
+
+def test_every_section_can_be_given_empty_and_is_then_its_default() -> None:
+    plain = load(CORPUS)
+    for key, section, name in DEFAULTED:
+        if isinstance(section.model_fields[name].default, Section):
+            assert load(CORPUS, f"{key}={{}}") == plain, key
+
+
+def test_a_section_cannot_be_changed() -> None:
+    config = load(CORPUS)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3
+
+
+def test_what_goes_into_a_model_file_names_no_file_and_nothing_of_training() -> None:
+    config = load(ALL_SET)
+    kept = config.for_translator()
+    assert type(kept) is TranslatorConfig
+    assert "/d/" not in kept.model_dump_json()
+    assert {key for key, _ in _leaves(kept)} == {
+        key
+        for key, _ in _leaves(config)
+        if key == "name" or key.startswith(("data.", "model.", "decoding."))
+        if not key.startswith(("data.train", "data.valid", "data.test", "data.columns"))
+        if key != "data.dataset"
+    }
+    for key, value in _leaves(kept):
+        assert dict(_leaves(config))[key] == value
+    assert kept.data.tokenizer == BpeTokenizer(size=6000, lowercase=True)

@@ -1,0 +1,63 @@
+"""What the README says is so. `python -m tests.unit.test_readme` prints its table of keys anew."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seq2seq_cli.config import Config, Section
+from seq2seq_cli.config_file import load_config, section_of, shipped_configs
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def key_rows(section: type[Section], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{name}"
+        inner = section_of(field.annotation)
+        if isinstance(inner, dict) and hasattr(field.default, "kind"):
+            yield f"| `{key}` | `kind: {field.default.kind}` | {field.description} |"
+            for kind, choice in inner.items():
+                options = {k: f for k, f in choice.model_fields.items() if k != "kind"}
+                shown = "".join(f", `{k}: {json.dumps(f.default)}`" for k, f in options.items())
+                meanings = [choice.model_fields["kind"].description]
+                meanings += [f"`{k}`: {f.description}" for k, f in options.items()]
+                yield f"| | `kind: {kind}`{shown} | {' '.join(map(str, meanings))} |"
+        elif inner is not None and field.default is not None:
+            yield from key_rows(inner, f"{key}.")
+        else:
+            yield f"| `{key}` | `{json.dumps(field.default)}` | {field.description} |"
+
+
+def key_table() -> str:
+    return "\n".join(["| key | default | meaning |", "|---|---|---|", *key_rows(Config)])
+
+
+def test_the_table_of_keys_is_the_schema() -> None:
+    assert key_table() in README.read_text(encoding="utf-8")
+
+
+def test_every_shipped_config_is_named() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in shipped_configs())
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_yaml_examples_load(number: int, tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    path = tmp_path / "example.yaml"
+    path.write_text(examples[number], encoding="utf-8")
+
+    assert load_config(str(path)).data.train
+
+
+def test_the_pictures_are_there() -> None:
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert pictures
+    assert all((README.parent / picture).is_file() for picture in pictures)
+
+
+if __name__ == "__main__":
+    print(key_table())

@@ -1,0 +1,368 @@
+"""The training loop: what a step does, when it validates, saves, stops and goes on."""
+
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seq2seq_cli.data.batching import pairs_batch
+from seq2seq_cli.errors import ConfigError, Interrupted, RunDirectoryError, TrainingError
+from seq2seq_cli.model.model_file import TranslatorFile, load_translator
+from seq2seq_cli.training import runs
+from seq2seq_cli.training.metrics_log import Event, read_metrics
+from seq2seq_cli.training.stopping import StopRequest
+from seq2seq_cli.training.trainer import Trainer
+from tests.unit.training.support import CPU, tiny_config, tiny_trainer, write_corpus
+
+
+class Scores:
+    """An on_validation that hands out the BLEU scores it is given."""
+
+    def __init__(self, *bleu: float) -> None:
+        self.bleu = list(bleu)
+        self.steps: list[int] = []
+
+    def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
+        self.steps.append(event["step"])
+        return {"bleu": self.bleu.pop(0) if self.bleu else 0.0}
+
+
+def run(trainer: Trainer, folder: Path, scores: Scores | None = None) -> Path:
+    run_dir = folder / "run"
+    runs.begin_run(run_dir, trainer.config)
+    trainer.run(run_dir, scores or Scores(), StopRequest())
+    return run_dir
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+def assert_same_weights(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_the_model_learns_a_small_corpus(tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tmp_path,
+        epochs=40,
+        optimizer={"kind": "adam", "learning_rate": 0.02},
+        model={
+            "encoder": {"embedding_dim": 16, "hidden_size": 32, "num_layers": 1},
+            "decoder": {"embedding_dim": 16, "hidden_size": 32, "num_layers": 1},
+            "dropout": 0.0,
+            "init": {"kind": "uniform", "scale": 0.3},
+        },
+        validation={"every": 400},
+    )
+    run_dir = run(trainer, tmp_path)
+
+    losses = [e["loss"] for e in read_metrics(run_dir / "metrics.jsonl") if e["event"] == "train"]
+    assert losses[0] > 2.5
+    assert losses[-1] < 0.1
+
+
+def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    results = []
+    for seed in (1, 1, 2):
+        config = tiny_config(tmp_path, epochs=1).model_copy(update={"seed": seed})
+        trainer = runs.new_trainer(config, CPU, torch.float32)
+        run(trainer, tmp_path)
+        results.append(weights(trainer))
+
+    assert_same_weights(results[0], results[1])
+    assert not torch.equal(results[0]["decoder.output.weight"], results[2]["decoder.output.weight"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"teacher_forcing": {"kind": "linear", "start": 1.0, "end": 0.2}},
+        {"optimizer": {"kind": "adamw"}, "learning_rate_schedule": {"kind": "cosine"}},
+        {"optimizer": {"kind": "sgd", "momentum": 0.9, "learning_rate": 0.5}},
+        {"batch_unit": "tokens", "batch_size": 60},
+    ],
+)
+@pytest.mark.parametrize("stop_at", [1, 8, 11])
+def test_resumed_equals_never_stopped(
+    options: dict[str, Any], stop_at: int, tmp_path: Path
+) -> None:
+    straight = tiny_trainer(tmp_path, save_every=3, **options)
+    run(straight, tmp_path)
+
+    stopped = tiny_trainer(tmp_path, save_every=3, **options)
+    run_dir = tmp_path / "run"
+    runs.begin_run(run_dir, stopped.config)
+    stop = StopRequest()
+    take_step = stopped.train_step
+
+    def stop_then(batch: Any) -> Any:
+        if stopped.state.step == stop_at - 1:
+            stop.signal = signal.SIGTERM
+        return take_step(batch)
+
+    stopped.train_step = stop_then  # type: ignore[method-assign]
+    with pytest.raises(Interrupted) as caught:
+        stopped.run(run_dir, Scores(), stop)
+    assert caught.value.exit_code == 143
+    assert stopped.state.step == stop_at
+
+    # What was logged after the last save belongs to a past that did not happen.
+    with (run_dir / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "train", "step": 999}\n')
+    resumed = runs.resumed_trainer(run_dir, stopped.config, CPU, torch.float32)
+    assert resumed.state.step == stop_at
+    resumed.run(run_dir, Scores(), StopRequest())
+
+    assert_same_weights(weights(straight), weights(resumed))
+    events = read_metrics(run_dir / "metrics.jsonl")
+    steps = [event["step"] for event in events if event["event"] == "train"]
+    assert steps == list(range(1, straight.state.step + 1))
+    assert [e["epoch"] for e in events if e["event"] == "valid"] == [1, 2]
+
+
+def test_a_stop_in_the_last_step_still_gets_its_validation(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, max_steps=3)
+    run_dir = tmp_path / "run"
+    runs.begin_run(run_dir, trainer.config)
+    stop = StopRequest()
+    stop.signal = signal.SIGINT
+    for index in range(3):
+        trainer.train_step(
+            pairs_batch(
+                trainer.data.train.pairs, trainer._epoch_batches(1)[index], reverse_source=False
+            )
+        )
+    with pytest.raises(Interrupted):
+        trainer.run(run_dir, Scores(), stop)
+
+    resumed = runs.resumed_trainer(run_dir, trainer.config, CPU, torch.float32)
+    scores = Scores()
+    resumed.run(run_dir, scores, StopRequest())
+
+    assert scores.steps == [3]
+    assert (run_dir / "best.safetensors").exists()
+
+
+def test_a_step_clips_the_gradient_of_the_mean_token_loss(tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tmp_path,
+        optimizer={"kind": "sgd", "learning_rate": 2.0},
+        gradient_clip_norm=0.01,
+        model={"dropout": 0.0},
+    )
+    pairs = trainer.data.train.pairs
+    batch = pairs_batch(pairs, trainer._epoch_batches(1)[0], reverse_source=False)
+    loss_sum, num_tokens = trainer.model(batch)
+    (loss_sum / num_tokens).backward()
+    gradients = [p.grad.clone() for p in trainer.model.parameters() if p.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    trainer.model.zero_grad()
+
+    result = trainer.train_step(batch)
+
+    assert result.gradient_norm.item() == pytest.approx(norm.item(), rel=1e-4)
+    assert norm > 0.01
+    for old, gradient, parameter in zip(before, gradients, trainer.model.parameters(), strict=True):
+        torch.testing.assert_close(parameter, old - 2.0 * gradient * 0.01 / norm)
+
+
+def test_label_smoothing_is_in_the_training_loss_only(tmp_path: Path) -> None:
+    """Log-probabilities of a model whose output bias alone speaks are known beforehand."""
+    trainer = tiny_trainer(tmp_path, label_smoothing=0.3, max_steps=1, model={"dropout": 0.0})
+    size = len(trainer.data.target.vocabulary)
+    bias = torch.linspace(-2.0, 2.0, size)
+    with torch.no_grad():
+        trainer.model.decoder.output.weight.zero_()
+        trainer.model.decoder.output.bias.copy_(bias)
+    log_probs = bias.log_softmax(dim=0)
+    batch = pairs_batch(
+        trainer.data.train.pairs, trainer._epoch_batches(1)[0], reverse_source=False
+    )
+    targets = batch.trg_ids[:, 1:]
+    targets = targets[targets != 0]
+    plain = -log_probs[targets].mean().item()
+
+    scored, num_tokens = trainer.model(batch)
+    result = trainer.train_step(batch)
+
+    assert scored.item() / num_tokens == pytest.approx(plain, rel=1e-5)
+    assert result.loss_sum.item() / num_tokens == pytest.approx(
+        0.7 * plain - 0.3 * log_probs.mean().item(), rel=1e-5
+    )
+
+
+def test_metrics_have_the_keys_people_rely_on(tmp_path: Path) -> None:
+    run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path, Scores(12.5))
+    events = read_metrics(run_dir / "metrics.jsonl")
+
+    train, valid = events[0], events[-1]
+    assert set(train) == {
+        "event",
+        "step",
+        "epoch",
+        "seconds",
+        "loss",
+        "perplexity",
+        "target_tokens_per_second",
+        "learning_rate",
+        "gradient_norm",
+        "teacher_forcing_ratio",
+    }
+    assert train["perplexity"] == pytest.approx(math.exp(train["loss"]), rel=1e-4)
+    assert (valid["event"], valid["step"], valid["epoch"], valid["bleu"]) == ("valid", 8, 1, 12.5)
+    assert valid["free_running_perplexity"] == pytest.approx(
+        math.exp(valid["free_running_loss"]), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "expected_steps"),
+    [
+        ({"epochs": 3}, {}, [8, 16, 24]),
+        ({"epochs": 1}, {"every": 3}, [3, 6, 8]),
+        ({"epochs": 2}, {"every": 8}, [8, 16]),
+        ({"epochs": None, "max_steps": 11}, {}, [8, 11]),
+        ({"epochs": 5, "max_steps": 5}, {"every": 5}, [5]),
+        ({"epochs": 5, "max_minutes": 1e-9}, {}, [1]),
+    ],
+)
+def test_when_it_validates_and_ends(
+    training: dict[str, Any],
+    validation: dict[str, Any],
+    expected_steps: list[int],
+    tmp_path: Path,
+) -> None:
+    scores = Scores()
+    trainer = tiny_trainer(tmp_path, validation=validation, **training)
+
+    # The clock has run for no time before the first step: at least one is always taken.
+    trainer.state.seconds = 0.0
+    run(trainer, tmp_path, scores)
+
+    assert scores.steps == expected_steps
+
+
+def test_patience_ends_training_and_the_best_model_is_kept(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, epochs=20, validation={"metric": "bleu", "patience": 2})
+    kept: list[dict[str, Tensor]] = []
+
+    class Remember(Scores):
+        def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
+            kept.append(weights(trainer))
+            return super().__call__(translator, event)
+
+    run_dir = run(trainer, tmp_path, Remember(10.0, 30.0, 20.0, 29.0, 99.0))
+
+    assert len(kept) == 4  # two validations without a new best
+    best = load_translator(run_dir / "best.safetensors", CPU)
+    assert_same_weights(kept[1], best.model.state_dict())
+    last = load_translator(run_dir / "last" / "model.safetensors", CPU)
+    assert_same_weights(kept[3], last.model.state_dict())
+
+
+def test_a_plateau_lowers_the_learning_rate(tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tmp_path,
+        epochs=6,
+        learning_rate_schedule={"kind": "plateau", "factor": 0.1, "patience": 1},
+        validation={"metric": "bleu"},
+    )
+    run_dir = run(trainer, tmp_path, Scores(5.0, 4.0, 4.0, 6.0, 5.0, 5.0))
+
+    rates = {
+        event["epoch"]: event["learning_rate"]
+        for event in read_metrics(run_dir / "metrics.jsonl")
+        if event["event"] == "train"
+    }
+    assert rates == pytest.approx({1: 1e-3, 2: 1e-3, 3: 1e-3, 4: 1e-4, 5: 1e-4, 6: 1e-4})
+
+
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_weights_that_are_no_numbers_never_replace_good_ones(
+    log_every: int, tmp_path: Path
+) -> None:
+    trainer = tiny_trainer(tmp_path, log_every=log_every, save_every=2)
+    take_step = trainer.train_step
+
+    def spoil_step_five(batch: Any) -> Any:
+        if trainer.state.step == 4:
+            with torch.no_grad():
+                trainer.model.decoder.output.bias.fill_(math.nan)
+        return take_step(batch)
+
+    trainer.train_step = spoil_step_five  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"is no number by step [56]: .*learning_rate"):
+        run(trainer, tmp_path)
+
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    resumed = runs.resumed_trainer(tmp_path / "run", trainer.config, CPU, torch.float32)
+    assert resumed.state.step == 4
+    assert all(bool(tensor.isfinite().all()) for tensor in weights(resumed).values())
+
+
+def test_what_cannot_change_on_resume_is_refused_with_both_values(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, epochs=1)
+    run_dir = run(trainer, tmp_path)
+    changed = tiny_config(tmp_path, epochs=5, batch_size=8, model={"dropout": 0.0})
+
+    with pytest.raises(ConfigError) as caught:
+        runs.resumed_trainer(run_dir, changed, CPU, torch.float32)
+
+    assert str(caught.value).splitlines() == [
+        "model.dropout: cannot change from 0.2 to 0.0 on --resume",
+        "training.batch_size: cannot change from 16 to 8 on --resume",
+    ]
+
+
+def test_a_directory_without_a_save_cannot_be_resumed(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    config = tiny_config(tmp_path)
+    with pytest.raises(RunDirectoryError, match="no run to go on with"):
+        runs.resumed_trainer(tmp_path / "nothing", config, CPU, torch.float32)
+    runs.begin_run(tmp_path / "begun", config)
+    with pytest.raises(RunDirectoryError, match="no save to go on from"):
+        runs.resumed_trainer(tmp_path / "begun", config, CPU, torch.float32)
+
+
+def test_an_interrupted_swap_of_saves_is_survived(tmp_path: Path) -> None:
+    run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
+    (run_dir / "last").rename(run_dir / "last.previous")
+    (run_dir / "last.new").mkdir()
+
+    trainer = runs.resumed_trainer(run_dir, tiny_config(tmp_path), CPU, torch.float32)
+
+    assert trainer.state.step == 8
+    trainer.run(run_dir, Scores(), StopRequest())
+    assert sorted(path.name for path in run_dir.glob("last*")) == ["last"]
+
+
+def test_a_damaged_save_is_named(tmp_path: Path) -> None:
+    run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
+    (run_dir / "last" / "state.json").write_text("{")
+
+    with pytest.raises(RunDirectoryError, match=r"last: the save is damaged"):
+        runs.resumed_trainer(run_dir, tiny_config(tmp_path), CPU, torch.float32)
+
+
+def test_bfloat16_trains_close_to_float32(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    losses = []
+    for precision in (torch.float32, torch.bfloat16):
+        config = tiny_config(tmp_path, epochs=3, teacher_forcing={"ratio": 0.5})
+        trainer = runs.new_trainer(config, CPU, precision)
+        events = read_metrics(run(trainer, tmp_path) / "metrics.jsonl")
+        losses.append(events[-1]["loss"])
+        assert all(parameter.dtype == torch.float32 for parameter in trainer.model.parameters())
+
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
