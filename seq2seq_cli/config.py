@@ -7,6 +7,8 @@ field decides, so that `target: no` stays Norwegian.
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,6 +79,15 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
+def _auto_or_bool(value: object) -> object:
+    if isinstance(value, str) and value != "auto" and value.lower() not in _BOOLEANS:
+        raise _mistake("must be auto, true or false")
+    return _BOOLEANS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
 def _by_kind(default: str) -> Discriminator:
     """Choose a section by its `kind`; without one, the default kind's keys are meant."""
 
@@ -99,41 +110,58 @@ Positive = Annotated[float, Field(gt=0.0)]
 # ---------------------------------------------------------------- data
 
 
-class WhitespaceTokenizer(Section):
+class _Tokenizer(Section):
+    kind: str
+    lowercase: bool = False
+    """Lower-case the text first."""
+    nfc: bool = False
+    """Compose accented characters first (Unicode NFC), so that each is spelt in one way only."""
+
+
+class _Subwords(_Tokenizer):
+    size: Annotated[Whole, Field(ge=8, le=256_000)] = 8000
+    """Number of subwords to learn."""
+
+
+class WhitespaceTokenizer(_Tokenizer):
     kind: Literal["whitespace"] = "whitespace"
     """Tokens are what stands between white space."""
-    lowercase: bool = False
-    """Lower-case the text first."""
 
 
-class WordsTokenizer(Section):
+class WordsTokenizer(_Tokenizer):
     kind: Literal["words"] = "words"
     """Unicode words and punctuation marks, each a token."""
-    lowercase: bool = False
-    """Lower-case the text first."""
 
 
-class BpeTokenizer(Section):
+class SpacyTokenizer(_Tokenizer):
+    kind: Literal["spacy"] = "spacy"
+    """spaCy's rules for the language that `source` or `target` names; no model is downloaded."""
+
+
+class CharactersTokenizer(_Tokenizer):
+    kind: Literal["characters"] = "characters"
+    """Every character is a token, spaces too."""
+
+
+class BpeTokenizer(_Subwords):
     kind: Literal["bpe"] = "bpe"
     """Byte-pair subwords, learned on the training data (sentencepiece)."""
-    size: Annotated[Whole, Field(ge=8, le=256_000)] = 8000
-    """Number of subwords to learn."""
-    lowercase: bool = False
-    """Lower-case the text first."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """In training, leave out each merge with this probability (Provilkov et al. 2020)."""
 
 
-class UnigramTokenizer(Section):
+class UnigramTokenizer(_Subwords):
     kind: Literal["unigram"] = "unigram"
     """Unigram language-model subwords, learned on the training data (sentencepiece)."""
-    size: Annotated[Whole, Field(ge=8, le=256_000)] = 8000
-    """Number of subwords to learn."""
-    lowercase: bool = False
-    """Lower-case the text first."""
+    dropout: Fraction = 0.0
+    """In training, cut this share of the words at random, not at best (Kudo 2018, alpha .2)."""
 
 
 TokenizerConfig = Annotated[
     Annotated[WhitespaceTokenizer, Tag("whitespace")]
     | Annotated[WordsTokenizer, Tag("words")]
+    | Annotated[SpacyTokenizer, Tag("spacy")]
+    | Annotated[CharactersTokenizer, Tag("characters")]
     | Annotated[BpeTokenizer, Tag("bpe")]
     | Annotated[UnigramTokenizer, Tag("unigram")],
     _by_kind("words"),
@@ -153,9 +181,9 @@ class TextConfig(Section):
     """What a translator must know about text; it travels in the model file."""
 
     source: Annotated[str, Field(min_length=1, max_length=35)] | None = None
-    """Language code of the source; a named corpus needs it."""
+    """Language code of the source (de); named corpora need it, and detokenising follows it."""
     target: Annotated[str, Field(min_length=1, max_length=35)] | None = None
-    """Language code of the target; a named corpus needs it."""
+    """Language code of the target (en)."""
     tokenizer: TokenizerConfig = WordsTokenizer()
     """How text becomes tokens."""
     vocabulary: VocabularyConfig = VocabularyConfig()
@@ -169,27 +197,83 @@ class TextConfig(Section):
 FilePath = Annotated[Path, BeforeValidator(_file_name)]
 
 
+def _one_or_several(value: Any) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
+Files = Annotated[
+    Annotated[FilePath, Tag("one")]
+    | Annotated[tuple[FilePath, ...], Field(min_length=1), Tag("several")],
+    Discriminator(_one_or_several),
+]
+"""A file, a pattern (part-*.tsv), or a list of them."""
+
+
 class ParallelFiles(Section):
-    source: FilePath
+    source: Files
     """One sentence a line."""
-    target: FilePath
+    target: Files
     """Its translation, on the same line."""
 
 
+def _name_or_number(value: object) -> object:
+    """A column's number, from 1, or its name."""
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(number, str) and number:
+        return number
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise _mistake("must be the name of a column, or its number from 1")
+    return number
+
+
+Column = Annotated[str | int, BeforeValidator(_name_or_number)]
+
+
 class Columns(Section):
-    source: Annotated[str, Field(min_length=1)]
-    """Name of the source column."""
-    target: Annotated[str, Field(min_length=1)]
-    """Name of the target column."""
+    source: Column
+    """Name or number of the source column."""
+    target: Column
+    """Name or number of the target column."""
+
+    @property
+    def has_names(self) -> bool:
+        return isinstance(self.source, str) or isinstance(self.target, str)
 
 
-def _table_or_files(value: Any) -> str:
-    return "files" if isinstance(value, dict | ParallelFiles) else "table"
+class HubConfig(Section):
+    config: str | None = None
+    """Which of the dataset's configurations (the hub calls them subsets)."""
+    revision: str | None = None
+    """Commit, tag or branch; null: the latest."""
+    train: Annotated[str, Field(min_length=1)] = "train"
+    """The split to train on."""
+    valid: str | None = None
+    """The split to validate on; null: `validation`, if there is one."""
+    test: str | None = None
+    """The split for `evaluate`; null: `test`, if there is one."""
+
+
+class HeldOutConfig(Section):
+    valid: Annotated[float, Field(gt=0.0, le=0.5)] = 0.05
+    """Share of the sources cut from `train` to validate on, where there is no `valid`."""
+    test: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """Share of the sources cut from `train` for `evaluate`, where there is no `test`."""
+
+
+def _pairs_kind(value: Any) -> str:
+    if value == "none":
+        return "none"
+    if isinstance(value, dict | ParallelFiles):
+        return "files"
+    return "several" if isinstance(value, list | tuple) else "table"
 
 
 TextPairs = Annotated[
-    Annotated[FilePath, Tag("table")] | Annotated[ParallelFiles, Tag("files")],
-    Discriminator(_table_or_files),
+    Annotated[FilePath, Tag("table")]
+    | Annotated[tuple[FilePath, ...], Field(min_length=1), Tag("several")]
+    | Annotated[ParallelFiles, Tag("files")]
+    | Annotated[Literal["none"], Tag("none")],
+    Discriminator(_pairs_kind),
 ]
 
 
@@ -197,51 +281,100 @@ DECODING_BATCH_SIZE = 32
 """Sentences that are translated or scored at a time, unless asked otherwise."""
 
 CORPUS_LANGUAGES = {"phrasebook": ("de", "en"), "multi30k": ("de", "en", "fr", "cs")}
-"""The named corpora, and the languages each of them has."""
+"""The named corpora with a fixed set of languages, and these."""
+
+_KAGGLE = re.compile(r"kaggle:[\w-]+/[\w-]+(/versions/\d+)?/[^/].*\.\w+")
+_HF = re.compile(r"hf:[\w.-]+(/[\w.-]+)?")
+
+
+def _corpus_name(value: object) -> object:
+    """Refuse what names no corpus."""
+    names = (*CORPUS_LANGUAGES, "tatoeba")
+    if not isinstance(value, str) or value in names:
+        return value
+    if value.startswith("hf:"):
+        if not _HF.fullmatch(value) or ".." in value:
+            raise _mistake("must be written hf:NAME or hf:OWNER/NAME")
+    elif value.startswith("kaggle:"):
+        if not _KAGGLE.fullmatch(value) or ".." in value.split("/"):
+            raise _mistake("must be written kaggle:OWNER/NAME/FILE.csv")
+    else:
+        close = difflib.get_close_matches(value, names, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise _mistake(
+            f"must be one of {', '.join(names)}, hf:NAME, kaggle:OWNER/NAME/FILE.csv, "
+            f"not {value!r}{hint}"
+        )
+    return value
 
 
 class DataConfig(TextConfig):
     """Where the text comes from, and what a translator must know about it."""
 
-    dataset: Literal["phrasebook", "multi30k"] | None = None
-    """A named corpus; or else name files."""
+    dataset: Annotated[str, BeforeValidator(_corpus_name)] | None = None
+    """phrasebook, multi30k, tatoeba, `hf:NAME`, `kaggle:OWNER/NAME/FILE.csv`; or name files:"""
     train: TextPairs | None = None
-    """A .csv or .tsv table, or {source: FILE, target: FILE}; any of them may end in .gz."""
+    """A table (.csv .tsv .txt .jsonl .parquet), or {source: FILE, target: FILE}; .gz, .zst too."""
     valid: TextPairs | None = None
-    """Pairs to validate on, given like `train`."""
+    """Given like `train`; `none`: do without; absent: the corpus' own, else cut from `train`."""
     test: TextPairs | None = None
-    """Pairs for `evaluate`; training never looks at them."""
+    """The same for `evaluate`; training never looks at it."""
     columns: Columns | None = None
-    """Which columns of the tables hold source and target."""
+    """Of tables; absent: those named like the languages, or the first two of unnamed ones."""
+    header: Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)] = "auto"
+    """Whether tables begin with their columns' names; auto: look, and log what was seen."""
+    hf: HubConfig = HubConfig()
+    """What to take of an `hf:` dataset."""
+    held_out: HeldOutConfig = HeldOutConfig()
+    """How much is cut from `train`: by a hash of the source, so a sentence never changes sides."""
+    limit: Count | None = None
+    """Train on the first N pairs only, counted after the cut."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> DataConfig:
-        if self.dataset and (self.train or self.valid or self.test or self.columns):
+        named = [
+            place for place in (self.train, self.valid, self.test) if place not in (None, "none")
+        ]
+        if self.dataset and named:
             raise _mistake("name a dataset, or files of your own, not both")
-        if not self.dataset and not self.train:
-            raise _mistake("needs a `dataset` (phrasebook, multi30k) or `train` files")
-        if self.dataset:
-            languages = CORPUS_LANGUAGES[self.dataset]
+        if not self.dataset and self.train in (None, "none"):
+            raise _mistake(_NEEDS_ORIGIN)
+        kind = (self.dataset or "").partition(":")[0]
+        if kind in CORPUS_LANGUAGES:
             sides = {self.source, self.target}
-            if len(sides) != 2 or not sides <= {*languages}:
+            if len(sides) != 2 or not sides <= {*CORPUS_LANGUAGES[kind]}:
                 raise _mistake(
-                    f"`source` and `target` must be two of the languages of {self.dataset}: "
-                    f"{', '.join(languages)}"
+                    f"`source` and `target` must be two of the languages of {kind}: "
+                    f"{', '.join(CORPUS_LANGUAGES[kind])}"
                 )
-        if self.train and not self.valid:
-            raise _mistake("needs `valid`: pairs to validate on, given like `train`")
-        if self.columns and not any(
-            isinstance(place, Path) for place in (self.train, self.valid, self.test)
-        ):
+        if kind == "tatoeba":
+            sides_with_english = [side in ("en", "eng") for side in (self.source, self.target)]
+            if not (self.source and self.target) or sum(sides_with_english) != 1:
+                raise _mistake(
+                    "tatoeba pairs a language with English: one of `source` and `target` must be en"
+                )
+        has_tables = kind in ("hf", "kaggle") or any(
+            not isinstance(place, ParallelFiles) for place in named
+        )
+        if self.columns and not has_tables:
             raise _mistake("`columns` is for tables, and here are none")
+        if self.hf != HubConfig() and kind != "hf":
+            raise _mistake("`hf` is for a dataset written hf:NAME")
+        if self.header is False and self.columns and self.columns.has_names:
+            raise _mistake("without a header, `columns` must be numbers, from 1")
+        if self.header != "auto" and (kind == "hf" or not has_tables):
+            raise _mistake("`header` is for tables, and here are none")
         return self
 
     @model_validator(mode="before")
     @classmethod
     def _an_origin(cls, data: Any) -> Any:
         if data is None:
-            raise _mistake("needs a `dataset` (phrasebook, multi30k) or `train` files")
+            raise _mistake(_NEEDS_ORIGIN)
         return data
+
+
+_NEEDS_ORIGIN = "needs a `dataset` (phrasebook, multi30k ...) or `train` files"
 
 
 def _mistake(text: str) -> PydanticCustomError:
@@ -368,22 +501,46 @@ class CosineRate(Section):
     """Share of the full rate left at the end."""
 
 
+class InverseSqrtRate(Section):
+    kind: Literal["inverse_sqrt"] = "inverse_sqrt"
+    """Linear warm-up, then down with the inverse square root of the step (Vaswani et al. 2017)."""
+    warmup_steps: Count = 200
+    """Steps from 0 to the full rate."""
+
+
+class HalvingRate(Section):
+    kind: Literal["halving"] = "halving"
+    """The full rate for some epochs, then halved again and again (Sutskever et al. 2014)."""
+    after_epochs: Annotated[float, Field(ge=0.0)] = 5.0
+    """Epochs at the full rate; it is halved where they end."""
+    every_epochs: Positive = 0.5
+    """Epochs, or a part of one, from one halving to the next."""
+
+
 LearningRateScheduleConfig = Annotated[
     Annotated[ConstantRate, Tag("constant")]
     | Annotated[PlateauRate, Tag("plateau")]
-    | Annotated[CosineRate, Tag("cosine")],
+    | Annotated[CosineRate, Tag("cosine")]
+    | Annotated[InverseSqrtRate, Tag("inverse_sqrt")]
+    | Annotated[HalvingRate, Tag("halving")],
     _by_kind("constant"),
 ]
 
 
-class ConstantForcing(Section):
+class _Forcing(Section):
+    kind: str
+    per: Literal["step", "token"] = "step"
+    """One coin for a target step of the whole batch, or one for every token of every sentence."""
+
+
+class ConstantForcing(_Forcing):
     kind: Literal["constant"] = "constant"
     """The same ratio throughout."""
     ratio: Fraction = 1.0
-    """Probability, at each target step of a batch, of feeding the true token."""
+    """Probability of feeding the true token."""
 
 
-class LinearForcing(Section):
+class LinearForcing(_Forcing):
     kind: Literal["linear"] = "linear"
     """From `start` to `end` in equal parts over the planned steps."""
     start: Fraction = 1.0
@@ -392,8 +549,25 @@ class LinearForcing(Section):
     """The same at the last step."""
 
 
+class ExponentialForcing(_Forcing):
+    kind: Literal["exponential"] = "exponential"
+    """k^i at step i (Bengio et al. 2015)."""
+    k: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    """Its logarithm's inverse is the steps that take the probability down to 1/e."""
+
+
+class InverseSigmoidForcing(_Forcing):
+    kind: Literal["inverse_sigmoid"] = "inverse_sigmoid"
+    """k / (k + exp(i / k)) at step i (Bengio et al. 2015)."""
+    k: Annotated[float, Field(ge=1.0)] = 300.0
+    """After k ln k steps the probability is one half."""
+
+
 TeacherForcingConfig = Annotated[
-    Annotated[ConstantForcing, Tag("constant")] | Annotated[LinearForcing, Tag("linear")],
+    Annotated[ConstantForcing, Tag("constant")]
+    | Annotated[LinearForcing, Tag("linear")]
+    | Annotated[ExponentialForcing, Tag("exponential")]
+    | Annotated[InverseSigmoidForcing, Tag("inverse_sigmoid")],
     _by_kind("constant"),
 ]
 
@@ -451,8 +625,8 @@ def _epoch_or_steps(value: Any) -> Any:
 class ValidationConfig(Section):
     every: Annotated[Literal["epoch"] | int, BeforeValidator(_epoch_or_steps)] = "epoch"
     """`epoch`, or a number of steps."""
-    metric: Literal["loss", "free_running_loss", "bleu"] = "loss"
-    """What decides which model is best; losses are better lower, BLEU higher."""
+    metric: Literal["loss", "free_running_loss", "train_loss", "bleu"] = "loss"
+    """What decides which model is best. `train_loss`: the mean since the last validation."""
     patience: Count | None = None
     """Stop after this many validations in a row without a new best; null: never."""
 
@@ -493,6 +667,14 @@ class Config(TranslatorConfig):
     """How the weights are learned."""
     validation: ValidationConfig = ValidationConfig()
     """When to look at the validation data, and what counts as better."""
+
+    @model_validator(mode="after")
+    def _metric_has_data(self) -> Config:
+        if self.data.valid == "none" and self.validation.metric != "train_loss":
+            raise _mistake(
+                "without validation data (data.valid: none), validation.metric must be train_loss"
+            )
+        return self
 
     def for_translator(self) -> TranslatorConfig:
         """The part that goes into the model file."""

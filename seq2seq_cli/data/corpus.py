@@ -1,31 +1,63 @@
 """Readers of people's text files: lines, and pairs of lines. Everything streams.
 
-A line ends at "\\n" and nowhere else (one "\\r" before it is dropped), so that line i of one file
+A line ends at "\n" and nowhere else (one "\r" before it is dropped), so that line i of one file
 stays beside line i of the other whatever other separators the text holds: U+2028, NEL, form feeds.
 No pair is dropped here, not even one with an empty side.
 """
 
+from __future__ import annotations
+
 import codecs
-import csv
+import contextlib
+import glob
 import gzip
 import itertools
+import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from seq2seq_cli.config import Columns, ParallelFiles
+from seq2seq_cli.config import ParallelFiles
 from seq2seq_cli.errors import DataError
 
-# Stands for "\r" while the csv module, which would end a row there, looks at the text. Half a
-# surrogate pair never comes out of UTF-8, so it cannot be part of anyone's text.
-_CARRIAGE_RETURN = "\udc0d"
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+COMPRESSED = (".gz", ".zst")
+
+OnFault = Callable[[str, int, str], None]
+"""Told of a line that cannot be taken as it is: file, number of the line, what is wrong."""
 
 
-def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
+def refuse(file: str, line: int, text: str) -> None:
+    """Raises DataError: for readers that take no faults."""
+    raise DataError(f"{file}:{line}: {text}")
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Somewhere that pairs come from: two text files, a table, a member of an archive ..."""
+
+    source_name: str
+    """What errors and reports call the file of the source side."""
+    target_name: str
+    """The same for the target side; equal when one file holds both."""
+    read: Callable[[OnFault], Iterator[tuple[int, str, str]]]
+    """Yields each pair with the number of its line. A fault that is no reason to stop (a line that
+    is not UTF-8, a row with too many cells) goes to the function given; raises DataError for others
+    (a damaged archive, files of unequal length)."""
+
+
+def iter_lines(stream: Iterable[bytes], name: str, on_fault: OnFault = refuse) -> Iterator[str]:
     """Yield the lines of UTF-8 text from a binary stream; `name` is what errors call it.
 
-    A byte order mark at the start is dropped. Memory is bounded by the longest line.
-    Raises DataError for a byte that is not UTF-8; errors of the stream itself pass through.
+    A byte order mark at the start is dropped. Memory is bounded by the longest line. A byte that is
+    not UTF-8 is a fault; where it is none that stops, the line comes with U+FFFD in its place.
+    Raises DataError for UTF-16; errors of the stream itself pass through.
     """
     position = 0  # bytes before this line
     for number, raw in enumerate(stream, 1):
@@ -34,146 +66,114 @@ def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
         if number == 1 and raw == codecs.BOM_UTF8:
             return  # an empty file, as some editors save it
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
+        encoding = "utf-8-sig" if number == 1 else "utf-8"
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            text = line.decode(encoding)
         except UnicodeDecodeError as error:
             before = error.object[: error.start]  # without a byte order mark
             offset = position + len(line) - len(error.object) + error.start
-            raise DataError(
-                f"{name}:{number}: byte 0x{error.object[error.start]:02X} at column "
-                f"{len(before.decode()) + 1} of the line (byte {offset + 1} of the file) "
-                "is not valid UTF-8; save the file as UTF-8"
-            ) from error
+            on_fault(
+                name,
+                number,
+                f"byte 0x{error.object[error.start]:02X} at column {len(before.decode()) + 1} of "
+                f"the line (byte {offset + 1} of the file) is not valid UTF-8; "
+                "save the file as UTF-8",
+            )
+            text = line.decode(encoding, errors="replace")
         yield text
         position += len(raw)
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, gunzipped when its name ends in .gz; see `iter_lines`.
+def read_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[str]:
+    """Yield the lines of a text file, unpacked when its name ends in .gz or .zst; see `iter_lines`.
 
-    Raises DataError for a file that cannot be read, a damaged gzip file, a byte that is not UTF-8.
+    Raises DataError for a file that cannot be read and for a damaged compressed file.
+    """
+    with reading(path) as stream:
+        yield from iter_lines(stream, str(path), on_fault)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """A file's bytes, unpacked when its name ends in .gz or .zst.
+
+    Raises DataError, also inside the block, for a file that cannot be read or is damaged.
     """
     try:
-        with path.open("rb") as file:
-            if path.suffix.lower() != ".gz":
-                yield from iter_lines(file, str(path))
-                return
-            if not file.peek(1):  # no gzip file is this short, but gzip reads it as an empty text
+        with path.open("rb") as file, contextlib.ExitStack() as stack:
+            stream: IO[bytes] = file
+            suffix = path.suffix.lower()
+            # No compressed file is this short, but both modules read it as an empty text.
+            if suffix in COMPRESSED and not file.peek(1):
                 raise EOFError("it has no bytes")
-            with gzip.GzipFile(fileobj=file) as unzipped:
-                yield from iter_lines(unzipped, str(path))
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged or cut off gzip file: {error}") from error
+            if suffix == ".gz":
+                stream = stack.enter_context(gzip.GzipFile(fileobj=file))
+            elif suffix == ".zst":
+                stream = stack.enter_context(zstd.ZstdFile(file))
+            yield stream
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstd.ZstdError) as error:
+        kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
+        raise DataError(f"{path}: damaged or cut off {kind} file: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def read_parallel(source_path: Path, target_path: Path) -> Iterator[tuple[str, str]]:
-    """Yield line i of one file with line i of the other.
+def read_parallel(
+    source_path: Path, target_path: Path, on_fault: OnFault = refuse
+) -> Iterator[tuple[int, str, str]]:
+    """Yield line i of one file with line i of the other, and i.
 
     Raises DataError as `read_lines` does and, after the pairs there are, when one file has more
     lines than the other.
     """
-    source_lines, target_lines = read_lines(source_path), read_lines(target_path)
+    source_lines = read_lines(source_path, on_fault)
+    target_lines = read_lines(target_path, on_fault)
     pairs = itertools.zip_longest(source_lines, target_lines)
-    for num_pairs, (source, target) in enumerate(pairs):
+    for number, (source, target) in enumerate(pairs, 1):
         if source is None or target is None:
-            num_source = num_pairs + (source is not None) + sum(1 for _ in source_lines)
-            num_target = num_pairs + (target is not None) + sum(1 for _ in target_lines)
+            num_source = number - 1 + (source is not None) + sum(1 for _ in source_lines)
+            num_target = number - 1 + (target is not None) + sum(1 for _ in target_lines)
             raise DataError(
                 f"{source_path} has {num_source:,} lines but {target_path} has {num_target:,}; "
                 "line i of one has to translate line i of the other"
             )
-        yield source, target
+        yield number, source, target
 
 
-def read_table(path: Path, columns: Columns) -> Iterator[tuple[str, str]]:
-    """Yield two cells of each row of a .csv or .tsv file (or .gz of it) with a header line.
+def parallel_source(source: Path, target: Path) -> PairSource:
+    """Two text files with a sentence a line."""
+    return PairSource(
+        str(source), str(target), lambda on_fault: read_parallel(source, target, on_fault)
+    )
 
-    CSV is RFC 4180: cells with commas, quotes or line breaks are quoted; a line break in a cell
-    becomes a space. TSV has no quoting: a tab ends a cell, always. Blank lines are skipped.
 
-    Raises DataError as `read_lines` does and for a missing header, a wanted column that is not
-    there or there twice, a row with more or fewer cells than the header, and broken quoting.
+def parallel_sources(files: ParallelFiles) -> list[PairSource]:
+    """Two text files, or as many of one side as of the other.
+
+    Raises DataError for a pattern that matches nothing and for unequal numbers of files.
     """
-    rows = _read_rows(path)
-    header = _read_header(path, rows)
-    source, target = (_find_column(path, header, name) for name in (columns.source, columns.target))
-    for line_number, cells in rows:
-        # A row that is too long is refused as well: an unquoted comma in a sentence would
-        # otherwise move the wrong text into the wanted column, and nobody would notice.
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path}:{line_number}: cells in this row: {len(cells)}, "
-                f"in the header: {len(header)}"
-            )
-        yield cells[source], cells[target]
+    sources, targets = expand(files.source), expand(files.target)
+    if len(sources) != len(targets):
+        raise DataError(
+            f"{len(sources)} source files but {len(targets)} target files: "
+            f"{sources[0]} ... and {targets[0]} ..."
+        )
+    return [parallel_source(*paths) for paths in zip(sources, targets, strict=True)]
 
 
-def read_pairs(
-    location: Path | ParallelFiles, columns: Columns | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of a table or of two text files (for which `columns` means nothing).
+def expand(files: Path | tuple[Path, ...]) -> list[Path]:
+    """The files that paths and patterns (part-*.tsv) stand for, those of a pattern in the order of
+    their names. A file that is called like a pattern is that file.
 
-    Raises DataError as `read_table` and `read_parallel` do, for a path that is no table by its
-    name, and for a table without `columns`.
+    Raises DataError for a pattern that matches no file.
     """
-    if isinstance(location, ParallelFiles):
-        return read_parallel(location.source, location.target)
-    if _table_suffix(location) not in (".csv", ".tsv"):
-        raise DataError(
-            f"{location}: not a kind of file that holds pairs; name a .csv or .tsv file "
-            "(.gz as well) or two text files as {source: FILE, target: FILE}"
-        )
-    if columns is None:
-        header = _read_header(location, _read_rows(location))
-        raise DataError(
-            f"{location}: which columns? set data.columns: {{source: ..., target: ...}}; "
-            f"there are: {', '.join(header)}"
-        )
-    return read_table(location, columns)
-
-
-def _table_suffix(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row's cells and the number of the line it starts on; blank lines are skipped."""
-    if _table_suffix(path) == ".tsv":
-        for number, line in enumerate(read_lines(path), 1):
-            if line:
-                yield number, line.split("\t")
-        return
-    csv.field_size_limit(2**31 - 1)  # the module's own limit is 128 KiB; this is the largest int
-    lines = (line.replace("\r", _CARRIAGE_RETURN) + "\n" for line in read_lines(path))
-    # Strict, for else a quote that is never closed would quietly swallow the rest of the file.
-    reader = csv.reader(lines, strict=True)
-    number = 1
-    try:
-        for row in reader:
-            if row:
-                yield number, [_one_line(cell) for cell in row]
-            number = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"{path}:{number}: broken quoting in the row that starts here ({error}); "
-            'a quoted cell ends with a quote, and a quote within it is written ""'
-        ) from error
-
-
-def _one_line(cell: str) -> str:
-    return cell.replace("\n", " ").replace(_CARRIAGE_RETURN, "\r")
-
-
-def _read_header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
-    for _, cells in rows:
-        return [cell.strip() for cell in cells]
-    raise DataError(f"{path}: has no header, the line that names the columns")
-
-
-def _find_column(path: Path, header: list[str], name: str) -> int:
-    if header.count(name) != 1:
-        problem = f"two columns are named {name!r}" if name in header else f"no column {name!r}"
-        raise DataError(f"{path}: {problem}; there are: {', '.join(header)}")
-    return header.index(name)
+    paths: list[Path] = []
+    for path in files if isinstance(files, tuple) else (files,):
+        if not glob.has_magic(str(path)) or path.exists():
+            paths.append(path)
+            continue
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+        if not found:
+            raise DataError(f"{path}: no file has a name like this")
+        paths += found
+    return paths
