@@ -4,8 +4,11 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One mark for each build of torch asked for: naming another one installs it.
 SETUP := .venv/.setup-$(shell printf '%s' '$(TORCH)' | cksum | cut -d' ' -f1)
+# What tests and checks need beside it: their tools, and every optional extra.
+TOOLS := .venv/.tools
 
 .PHONY: setup demo test test-slow check bench clean
 
@@ -18,9 +21,13 @@ $(SETUP): pyproject.toml
 	test -e $(SETUP) || ! ls .venv/.setup-* > /dev/null 2>&1 \
 		|| $(BIN)/python -m pip uninstall --quiet --yes torch
 	rm -f .venv/.setup-*
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) $(TORCH)
+	$(PIP) --editable .
 	touch $(SETUP)
+
+$(TOOLS): $(SETUP)
+	$(PIP) --editable '.[dev]'
+	touch $(TOOLS)
 
 demo: setup
 	$(BIN)/seq2seq train --config quickstart --run-dir runs/demo --overwrite
@@ -34,7 +41,7 @@ demo: setup
 		"Der Junge, der den Apfel isst, ist müde." \
 		"Wo kauft dein Bruder im Winter ein?"
 
-check: setup
+check: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -42,10 +49,10 @@ check: setup
 test: check
 	$(BIN)/python -m pytest
 
-test-slow: setup
+test-slow: $(TOOLS)
 	$(BIN)/python -m pytest -m slow
 
-bench: setup
+bench: $(TOOLS)
 	$(BIN)/python -m tests.benchmarks.speed
 
 clean:

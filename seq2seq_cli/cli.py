@@ -42,6 +42,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and er
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ConfigName = Annotated[
+    str, typer.Option("--config", metavar="FILE|NAME", help="A YAML file, or a shipped config.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a key: training.epochs=5."),
+]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
 ]
@@ -145,14 +152,8 @@ def _app(
 
 @app.command()
 def train(
-    config_name: Annotated[
-        str,
-        typer.Option("--config", metavar="FILE|NAME", help="A YAML file, or a shipped config."),
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a key: training.epochs=5."),
-    ] = None,
+    config_name: ConfigName,
+    overrides: Overrides = None,
     run_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the run is kept; else runs/<name>.")
     ] = None,
@@ -221,8 +222,31 @@ def _train(config: Config, run_dir: Path, resume: bool, overwrite: bool) -> None
         runs.begin_run(run_dir, config)
     with log_to(run_dir / "train.log"), stop_on_signals() as stop:
         trainer.log_start()
-        trainer.run(run_dir, Validator(trainer.data.valid_texts, run_dir, device), stop)
+        validator = Validator(trainer.data.valid_texts, run_dir, device, trainer.plan)
+        trainer.run(run_dir, validator, stop)
         logger.info('try it: seq2seq translate --model %s "..."', run_dir)
+
+
+@app.command()
+def check_data(
+    config_name: ConfigName,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Look over a config's data before training on it. Exit code 1: something would hurt."""
+    with _command(quiet, verbose, debug):
+        from seq2seq_cli.config_file import load_config, parse_override
+        from seq2seq_cli.data import check_report
+        from seq2seq_cli.data.checking import check_data
+
+        config = load_config(config_name, [parse_override(text) for text in overrides or []])
+        report = check_data(config.data)
+        print(json_line(check_report.as_json(report)) if as_json else check_report.as_text(report))
+    if report.harmful:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -427,7 +451,7 @@ def _read_files(source: Path, references: list[Path]) -> tuple[list[str], list[l
     ]
     if not all(columns):
         raise DataError(f"{source}: has no lines")
-    return list(columns[0][0]), [list(targets) for _, targets in columns]
+    return list(columns[0][1]), [list(targets) for _, _, targets in columns]
 
 
 def _read_split(run_dir: Path | None, split: str) -> tuple[list[str], list[list[str]]]:
@@ -437,7 +461,7 @@ def _read_split(run_dir: Path | None, split: str) -> tuple[list[str], list[list[
             "or name the run's directory with --model"
         )
     from seq2seq_cli.config_file import load_config
-    from seq2seq_cli.data.preparation import read_split
+    from seq2seq_cli.data.splits import read_split
 
     pairs = list(read_split(load_config(str(run_dir / "config.yaml")).data, split))
     return [source for source, _ in pairs], [[target for _, target in pairs]]

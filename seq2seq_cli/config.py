@@ -284,7 +284,7 @@ CORPUS_LANGUAGES = {"phrasebook": ("de", "en"), "multi30k": ("de", "en", "fr", "
 """The named corpora with a fixed set of languages, and these."""
 
 _KAGGLE = re.compile(r"kaggle:[\w-]+/[\w-]+(/versions/\d+)?/[^/].*\.\w+")
-_HF = re.compile(r"hf:[\w.-]+(/[\w.-]+)?")
+_HF = re.compile(r"hf:\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def _corpus_name(value: object) -> object:
@@ -348,8 +348,10 @@ class DataConfig(TextConfig):
                     f"{', '.join(CORPUS_LANGUAGES[kind])}"
                 )
         if kind == "tatoeba":
-            sides_with_english = [side in ("en", "eng") for side in (self.source, self.target)]
-            if not (self.source and self.target) or sum(sides_with_english) != 1:
+            primary = [
+                (side or "").lower().partition("-")[0] for side in (self.source, self.target)
+            ]
+            if not all(primary) or sum(side in ("en", "eng") for side in primary) != 1:
                 raise _mistake(
                     "tatoeba pairs a language with English: one of `source` and `target` must be en"
                 )

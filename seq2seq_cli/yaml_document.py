@@ -64,13 +64,13 @@ class Document:
         data = self.tree.get("data") if isinstance(self.tree, dict) else None
         if not isinstance(data, dict) or not data.get(key):
             return
-        files = data[key]
-        if isinstance(files, str):
-            data[key] = _from_folder(folder, files)
-        elif isinstance(files, dict):
+        if isinstance(data[key], dict):
+            files = data[key]
             for side in changed[2:] or ("source", "target"):
-                if isinstance(files.get(side), str) and files[side]:
+                if side in files:
                     files[side] = _from_folder(folder, files[side])
+        elif data[key] != "none":
+            data[key] = _from_folder(folder, data[key])
 
     def place(self, path: KeyPath) -> str:
         """Where the key, or the nearest mapping around it, was written."""
@@ -79,7 +79,12 @@ class Document:
         return self.places[path]
 
 
-def _from_folder(folder: Path, file: str) -> str:
+def _from_folder(folder: Path, file: Any) -> Any:
+    """A path as if written in `folder`, or each one of a list; what is no path stays as it is."""
+    if isinstance(file, list):
+        return [_from_folder(folder, one) for one in file]
+    if not isinstance(file, str) or not file:
+        return file
     try:
         return str(folder / Path(file).expanduser())
     except RuntimeError:  # ~somebody whom the system does not know: then ~ is part of a name

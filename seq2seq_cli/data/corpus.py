@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from seq2seq_cli.config import ParallelFiles
 from seq2seq_cli.errors import DataError
@@ -94,22 +93,22 @@ def read_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[IO[bytes]]:
-    """A file's bytes, unpacked when its name ends in .gz or .zst.
+def reading(path: Path) -> Iterator[Iterable[bytes]]:
+    """A file's lines as bytes, unpacked when its name ends in .gz or .zst.
 
     Raises DataError, also inside the block, for a file that cannot be read or is damaged.
     """
     try:
         with path.open("rb") as file, contextlib.ExitStack() as stack:
-            stream: IO[bytes] = file
+            stream: Iterable[bytes] = file
             suffix = path.suffix.lower()
             # No compressed file is this short, but both modules read it as an empty text.
             if suffix in COMPRESSED and not file.peek(1):
                 raise EOFError("it has no bytes")
             if suffix == ".gz":
-                stream = stack.enter_context(gzip.GzipFile(fileobj=file))
+                stream = stack.enter_context(contextlib.closing(gzip.GzipFile(fileobj=file)))
             elif suffix == ".zst":
-                stream = stack.enter_context(zstd.ZstdFile(file))
+                stream = stack.enter_context(contextlib.closing(zstd.ZstdFile(file)))
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error, zstd.ZstdError) as error:
         kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
@@ -172,7 +171,8 @@ def expand(files: Path | tuple[Path, ...]) -> list[Path]:
         if not glob.has_magic(str(path)) or path.exists():
             paths.append(path)
             continue
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+        start = Path(path.anchor or ".")
+        found = sorted(start.glob(str(path.relative_to(path.anchor))))
         if not found:
             raise DataError(f"{path}: no file has a name like this")
         paths += found

@@ -8,15 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from seq2seq_cli.config import DataConfig, TextConfig
-from seq2seq_cli.data import corpus, datasets
-from seq2seq_cli.data.batching import FlatIds, FlatPairs
-from seq2seq_cli.data.tokenizers import learn_tokenizer
-from seq2seq_cli.data.vocabulary import Ids, TextCodec, Vocabulary
+from seq2seq_cli.data.batching import FlatIds, FlatPairs, Indices
+from seq2seq_cli.data.splits import TextPair, cut_splits, has_split, located_pairs
+from seq2seq_cli.data.tokenizers import learn_tokenizers
+from seq2seq_cli.data.vocabulary import Ids, TextCodec, make_codecs
 from seq2seq_cli.errors import DataError
 
 logger = logging.getLogger("seq2seq")
-
-TextPair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -34,29 +32,28 @@ class PreparedData:
     target: TextCodec
     train: Split
     valid: Split
+    """Without a pair where the config does without validation data."""
+    train_texts: list[TextPair]
+    """The pairs of `train` as text where subwords are sampled, else none."""
     valid_texts: list[TextPair]
     """The pairs of `valid` as text, for BLEU."""
+    max_length: int
 
-
-def read_split(config: DataConfig, split: str) -> Iterator[TextPair]:
-    """All text pairs of a split, as they stand in the data.
-
-    Raises DataError when the config has no such split or its files cannot be read.
-    """
-    if config.dataset:
-        # The schema sees to it that a named corpus comes with both languages.
-        assert config.source
-        assert config.target
-        return datasets.load(config.dataset, split, config.source, config.target)
-    files = {"train": config.train, "valid": config.valid, "test": config.test}
-    location = files.get(split)
-    if location is None:
-        there = ", ".join(name for name, place in files.items() if place)
-        raise DataError(
-            f"the config names no {split} data; there are {there}: choose one with --split, or "
-            "score on files with --source FILE --reference FILE"
-        )
-    return corpus.read_pairs(location, config.columns)
+    def sampled_train_pairs(self, indices: Indices, seed: int) -> FlatPairs:
+        """Training pairs cut into subwords at random, as `seed` says. A side that gets longer than
+        max_length is cut as it always is instead."""
+        sides = []
+        for side, (codec, plain) in enumerate(
+            [(self.source, self.train.pairs.source), (self.target, self.train.pairs.target)]
+        ):
+            texts = [self.train_texts[index][side] for index in indices]
+            sampled = codec.encode_sampled(texts, seed)
+            kept = [
+                ids if len(ids) <= self.max_length else plain[index]
+                for index, ids in zip(indices, sampled, strict=True)
+            ]
+            sides.append(FlatIds.from_sequences(kept))
+        return FlatPairs(*sides)
 
 
 def prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None = None) -> PreparedData:
@@ -67,19 +64,26 @@ def prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None = Non
 
     Raises DataError and ConfigError (more subwords wanted than the data yields).
     """
-    train = list(read_split(config, "train"))
-    valid = list(read_split(config, "valid"))
-    usable = [pair for pair in train if pair[0].strip() and pair[1].strip()]
-    if not usable:
+    splits = ("train", "valid") if has_split(config, "valid") else ("train",)
+    texts: dict[str, list[TextPair]] = {"train": [], "valid": []}
+    for pair in located_pairs(config, splits):
+        texts[pair.split].append((pair.source, pair.target))
+    train, valid = texts["train"], texts["valid"]
+    if not any(source.strip() and target.strip() for source, target in train):
         raise DataError("the training data has no pair with text on both sides")
-    logger.debug("read %s training and %s validation pairs", f"{len(train):,}", f"{len(valid):,}")
-    source, target = codecs or _learn_codecs(config, usable)
-    del usable
-    train_split, _ = _to_ids(train, source, target, config.max_length)
+    if "valid" in splits and "valid" in cut_splits(config):
+        share = config.held_out.valid
+        if not valid:
+            raise DataError(
+                f"the cut for validation (data.held_out.valid: {share}) took none of "
+                f"{len(train):,} pairs: raise it, name data.valid files, or set data.valid: none"
+            )
+        logger.info("validation data: %s pairs cut from the training data", f"{len(valid):,}")
+    source, target = codecs or _learn_codecs(config, train)
+    train_split, train_texts = _to_ids(train, source, target, config.max_length)
     valid_split, valid_texts = _to_ids(valid, source, target, config.max_length)
-    prepared = PreparedData(source, target, train_split, valid_split, valid_texts)
-    for name, split in [("training", prepared.train), ("validation", prepared.valid)]:
-        if not len(split.pairs):
+    for name, split in [("training", train_split), ("validation", valid_split)]:
+        if not len(split.pairs) and (name == "training" or "valid" in splits):
             raise DataError(
                 f"no {name} pair is left: {split.num_empty:,} have an empty side, "
                 f"{split.num_too_long:,} are longer than data.max_length = {config.max_length}"
@@ -92,24 +96,30 @@ def prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None = Non
                 f"{split.num_too_long:,}",
                 config.max_length,
             )
-    return prepared
+    samples = source.samples or target.samples
+    return PreparedData(
+        source,
+        target,
+        train_split,
+        valid_split,
+        train_texts if samples else [],
+        valid_texts,
+        config.max_length,
+    )
 
 
 def _learn_codecs(config: TextConfig, pairs: list[TextPair]) -> tuple[TextCodec, TextCodec]:
-    def learn(sides: tuple[int, ...]) -> TextCodec:
-        def texts() -> Iterator[str]:
-            return (pair[side] for pair in pairs for side in sides)
+    """Tokenizers and vocabularies of the pairs that have text on both sides."""
 
-        tokenizer = learn_tokenizer(config.tokenizer, texts)
-        counts: Counter[str] = Counter()
-        for text in texts():
-            counts.update(tokenizer.tokenize(text))
-        return TextCodec(tokenizer, Vocabulary.from_counts(counts, config.vocabulary))
+    def texts(side: int) -> Iterator[str]:
+        return (pair[side] for pair in pairs if pair[0].strip() and pair[1].strip())
 
-    if config.vocabulary.shared:
-        codec = learn((0, 1))
-        return codec, codec
-    return learn((0,)), learn((1,))
+    tokenizers = learn_tokenizers(config, texts)
+    counts: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    for side, tokenizer in enumerate(tokenizers):
+        for text in texts(side):
+            counts[side].update(tokenizer.tokenize(text))
+    return make_codecs(config, tokenizers, counts)
 
 
 def _to_ids(

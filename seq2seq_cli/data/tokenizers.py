@@ -1,27 +1,37 @@
 """Text to tokens and back.
 
-`TOKENIZERS` maps each `data.tokenizer.kind` to its class. A tokenizer is learned once from the
-training text, kept as bytes in the model file, and made again from them: raw text goes in and comes
-out wherever the model goes.
+`learn_tokenizers` makes the tokenizers of source and target: from rules, or learned once from the
+training text. What was learned is kept as bytes in the model file, and `load_tokenizer` makes the
+tokenizer again from them: raw text goes in and comes out wherever the model goes.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
+import re
+import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import regex
 import sentencepiece
 
 from seq2seq_cli.config import (
     BpeTokenizer,
+    CharactersTokenizer,
+    SpacyTokenizer,
+    TextConfig,
     TokenizerConfig,
     UnigramTokenizer,
     WhitespaceTokenizer,
     WordsTokenizer,
 )
+from seq2seq_cli.data import detokenizing
+from seq2seq_cli.data.languages import short_code
 from seq2seq_cli.errors import ConfigError, ModelFileError
+from seq2seq_cli.randomness import generator
 
 
 class Tokenizer(Protocol):
@@ -37,39 +47,94 @@ class Tokenizer(Protocol):
         """What was learned; empty for rule-based tokenizers."""
 
 
-def learn_tokenizer(config: TokenizerConfig, texts: Callable[[], Iterable[str]]) -> Tokenizer:
-    """Make the configured tokenizer, learning it from `texts()` where it has to be learned.
+def learn_tokenizers(
+    config: TextConfig, texts: Callable[[int], Iterable[str]]
+) -> tuple[Tokenizer, Tokenizer]:
+    """The tokenizers of source (0) and target (1); `texts` gives a side's training text anew at
+    each call, and is asked only where something has to be learned.
 
-    Raises ConfigError when the text cannot yield as many subwords as asked for.
+    Subwords of a shared vocabulary are learned on both sides together: one tokenizer, twice.
+    Raises ConfigError when the text cannot yield as many subwords as asked for, and when spaCy or
+    its rules for a language are not there.
+    """
+    kind = config.tokenizer
+    if not isinstance(kind, BpeTokenizer | UnigramTokenizer):
+        return _rule_based(kind, config.source), _rule_based(kind, config.target)
+    if config.vocabulary.shared:
+        both = SubwordTokenizer.learn(kind, itertools.chain(texts(0), texts(1)))
+        return both, both
+    return SubwordTokenizer.learn(kind, texts(0)), SubwordTokenizer.learn(kind, texts(1))
+
+
+def load_tokenizer(config: TokenizerConfig, data: bytes, language: str | None = None) -> Tokenizer:
+    """The configured tokenizer from what `to_bytes` gave, for the language with this code.
+
+    Raises ModelFileError when the bytes are no tokenizer, and when spaCy or its rules for the
+    language are not there.
     """
     if isinstance(config, BpeTokenizer | UnigramTokenizer):
-        return SubwordTokenizer.learn(config, texts())
-    return load_tokenizer(config, b"")
+        return SubwordTokenizer(config, data)
+    try:
+        return _rule_based(config, language)
+    except ConfigError as error:
+        raise ModelFileError(f"the tokenizer inside cannot be used: {error}") from error
 
 
-def load_tokenizer(config: TokenizerConfig, data: bytes) -> Tokenizer:
-    """The configured tokenizer from what `to_bytes` gave.
-
-    Raises ModelFileError when the bytes are no tokenizer.
-    """
+def _rule_based(
+    config: WhitespaceTokenizer | WordsTokenizer | SpacyTokenizer | CharactersTokenizer,
+    language: str | None,
+) -> Tokenizer:
     if isinstance(config, WhitespaceTokenizer):
-        return Whitespace(config.lowercase)
+        return Whitespace(config)
     if isinstance(config, WordsTokenizer):
-        return Words(config.lowercase)
-    return SubwordTokenizer(data, config.lowercase)
+        return Words(config, language)
+    if isinstance(config, CharactersTokenizer):
+        return Characters(config)
+    return Spacy(config, language)
+
+
+def _spelt(text: str, config: TokenizerConfig) -> str:
+    """Text in the spelling that the config asks for."""
+    if config.lowercase:
+        text = text.lower()
+    # After lower(), which can take a character apart (İ).
+    return unicodedata.normalize("NFC", text) if config.nfc else text
+
+
+def _one_spaced(text: str) -> str:
+    """Text with any white space as one space, and none at its ends. NUL, which would end a text
+    for sentencepiece, is white space too."""
+    return " ".join(text.replace("\0", " ").split())
 
 
 class Whitespace:
     """Tokens are what stands between white space; they are joined by single spaces."""
 
-    def __init__(self, lowercase: bool) -> None:
-        self._lowercase = lowercase
+    def __init__(self, config: WhitespaceTokenizer) -> None:
+        self._config = config
 
     def tokenize(self, text: str) -> list[str]:
-        return (text.lower() if self._lowercase else text).split()
+        return _spelt(text, self._config).split()
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens)
+
+    def to_bytes(self) -> bytes:
+        return b""
+
+
+class Characters:
+    """Every code point is a token, single spaces between words too: what comes back is the text
+    with any white space as one space, and none at its ends."""
+
+    def __init__(self, config: CharactersTokenizer) -> None:
+        self._config = config
+
+    def tokenize(self, text: str) -> list[str]:
+        return list(_one_spaced(_spelt(text, self._config)))
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        return "".join(tokens)
 
     def to_bytes(self) -> bytes:
         return b""
@@ -82,55 +147,108 @@ _WORD = r"[\p{L}\p{M}\p{N}_]+"
 _WORD_OR_MARK = regex.compile(
     rf"{_WORD}(?:['’\-‐‑]{_WORD}|(?<=\p{{N}})[.,:](?=\p{{N}}){_WORD})*|(?!\s)\X"
 )
-
-_NO_SPACE_BEFORE = set(".,!?;:%)]}…/’।")
-_NO_SPACE_AFTER = set("([{¿¡/$£")
-# Which mark closes a quotation, by the one that opened it. One that can open and close closes when
-# its partner is open.
-_CLOSED_BY = {'"': '"', "„": "“", "“": "”", "‚": "‘", "‘": "’", "«": "»", "»": "«"}
+# The same for text below U+0300, where no mark combines with another: Python's own module knows
+# enough for it, and is more than twice as fast.
+_SIMPLE_WORD_OR_MARK = re.compile(r"\w+(?:['\-]\w+|(?<=[\d²³¹¼½¾])[.,:](?=[\d²³¹¼½¾])\w+)*|\S")
 
 
 class Words:
     """Unicode words and punctuation marks.
 
-    Detokenising puts spaces where English and German want them: none before a comma, none inside
-    brackets and quotation marks. Straight quotes open and close in turn.
+    Detokenising puts spaces where the language wants them: none before a comma, none inside
+    brackets and quotation marks.
     """
 
-    def __init__(self, lowercase: bool) -> None:
-        self._lowercase = lowercase
+    def __init__(self, config: WordsTokenizer, language: str | None) -> None:
+        self._config = config
+        self._spacing = detokenizing.spacing(language)
 
     def tokenize(self, text: str) -> list[str]:
-        text = text.lower() if self._lowercase else text
+        text = _spelt(text, self._config)
+        if text.isascii() or max(text) < "\u0300":
+            return _SIMPLE_WORD_OR_MARK.findall(text)
         # Python counts some control characters as white space that the pattern does not.
         return [token for token in _WORD_OR_MARK.findall(text) if not token.isspace()]
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        pieces: list[str] = []
-        open_quotes: list[str] = []
-        glue = True  # whether the next token stands close to the one before
-        for token in tokens:
-            closes = bool(open_quotes) and token == _CLOSED_BY[open_quotes[-1]]
-            opens = not closes and token in _CLOSED_BY
-            close_to_left = glue or closes or (token in _NO_SPACE_BEFORE and not opens)
-            pieces.append(token if close_to_left else f" {token}")
-            if closes:
-                open_quotes.pop()
-            elif opens:
-                open_quotes.append(token)
-            glue = opens or token in _NO_SPACE_AFTER
-        return "".join(pieces)
+        return detokenizing.join(tokens, self._spacing)
 
     def to_bytes(self) -> bytes:
         return b""
 
 
-class SubwordTokenizer:
-    """BPE (Sennrich et al. 2016) or unigram (Kudo 2018) pieces by sentencepiece."""
+class Spacy:
+    """spaCy's rules for a language, without any model of it."""
 
-    def __init__(self, model: bytes, lowercase: bool) -> None:
+    def __init__(self, config: SpacyTokenizer, language: str | None) -> None:
+        """Raises ConfigError when spaCy, or what it has to have for the language, is not there."""
+        if not language:
+            raise ConfigError(
+                "data.tokenizer: spacy needs data.source and data.target, the languages"
+            )
+        self._config = config
+        self._language = short_code(language)
+        self._tokenize = _spacy_rules(self._language)
+        self._spacing = detokenizing.spacing(language)
+
+    def tokenize(self, text: str) -> list[str]:
+        found = self._tokenize(_one_spaced(_spelt(text, self._config)))
+        return [token.text for token in found if not token.is_space]
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        bonds = detokenizing.spacy_bonds(tokens, self._language)
+        return detokenizing.join(tokens, self._spacing, bonds)
+
+    def to_bytes(self) -> bytes:
+        return b""
+
+
+def _spacy_rules(language: str) -> Any:
+    """spaCy's tokenizer, a function of the text."""
+    try:
+        import spacy
+    except ImportError as error:
+        raise ConfigError(
+            "data.tokenizer: spacy is not installed; pip install 'seq2seq-cli[spacy]'"
+        ) from error
+    missing = f"data.tokenizer: spacy has no rules for the language {language}; kind words has"
+    if not regex.fullmatch(r"[a-z]{2,3}", language):  # spaCy would import what it spells
+        raise ConfigError(missing)
+    try:
+        return spacy.blank(language).tokenizer
+    except ImportError as error:
+        if "[E048]" in str(error):  # its number for a language that it does not have
+            raise ConfigError(missing) from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"data.tokenizer: spacy needs more packages for the language {language}: {reason}"
+        ) from error
+
+
+# sentencepiece writes a space as U+2581 and leaves out training lines with U+2585. In the text
+# they stand for themselves, so they go in as characters that cannot be there: white space is
+# single spaces by then.
+_RESERVED = {"\u2581": "\x1c", "\u2585": "\x1d"}
+_ESCAPE = str.maketrans(_RESERVED)
+_UNESCAPE = str.maketrans({"\u2581": " ", **{new: old for old, new in _RESERVED.items()}})
+_UNKNOWN = "<unk>"
+
+# sentencepiece has one seed for the process; who sets it must be the one who draws.
+_drawing = threading.Lock()
+_UNIGRAM_ALPHA = 0.2  # Kudo 2018: how much likelier segmentations are preferred
+
+
+class SubwordTokenizer:
+    """BPE (Sennrich et al. 2016) or unigram (Kudo 2018) pieces by sentencepiece.
+
+    What comes back is the text with any white space as one space, and none at its ends. A character
+    that was not in the training text is a piece of its own spelling.
+    """
+
+    def __init__(self, config: BpeTokenizer | UnigramTokenizer, model: bytes) -> None:
+        """Raises ModelFileError when the bytes are no sentencepiece model."""
+        self._config = config
         self._model = model
-        self._lowercase = lowercase
         if not model:  # sentencepiece takes it, and fails at the first use
             raise ModelFileError("the tokenizer inside is empty")
         try:
@@ -142,11 +260,11 @@ class SubwordTokenizer:
     def learn(
         cls, config: BpeTokenizer | UnigramTokenizer, texts: Iterable[str]
     ) -> SubwordTokenizer:
-        lines = (_one_spaced(text, config.lowercase) for text in texts)
+        """Raises ConfigError when the text cannot yield as many subwords as asked for."""
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=lines,
+                sentence_iterator=(_as_input(text, config) for text in texts),
                 model_writer=model,
                 model_type=config.kind,
                 vocab_size=config.size,
@@ -159,7 +277,6 @@ class SubwordTokenizer:
                 normalization_rule_name="identity",
                 # In bytes; learning from a long line takes the square of its length.
                 max_sentence_length=1 << 14,
-                unk_surface=" <unk> ",
                 num_threads=1,  # the same pieces on every machine
                 minloglevel=2,
             )
@@ -176,20 +293,81 @@ class SubwordTokenizer:
                 f"data.tokenizer.size: {config.size} {config.kind} subwords cannot be learned from "
                 f"the training data: {reason}"
             ) from error
-        return cls(model.getvalue(), config.lowercase)
+        return cls(config, model.getvalue())
+
+    @property
+    def dropout(self) -> float:
+        """How much `sample` leaves to chance."""
+        return self._config.dropout
+
+    @property
+    def pieces(self) -> list[str]:
+        """All that was learned, whether or not a best segmentation uses it."""
+        ids = range(1, self._processor.get_piece_size())  # <unk> is 0
+        return [str(self._processor.id_to_piece(index)) for index in ids]
 
     def tokenize(self, text: str) -> list[str]:
-        return list(self._processor.encode(_one_spaced(text, self._lowercase), out_type=str))
+        pieces = self._processor.encode(_as_input(text, self._config), out_type=str)
+        return _unlike_unknown([pieces])[0]
+
+    def sample(self, texts: Sequence[str], seed: int) -> list[list[str]]:
+        """Each text in pieces that are partly drawn at random, with the config's dropout.
+
+        BPE leaves out each merge with that probability (Provilkov et al. 2020); of the words that
+        unigram pieces make up, this share is segmented at random (Kudo 2018, alpha 0.2), the others
+        at best. The pieces depend on nothing but the texts, all of them, and the seed.
+        """
+        lines = [_as_input(text, self._config) for text in texts]
+        if not self._config.dropout:
+            return _unlike_unknown(self._processor.encode(lines, out_type=str))
+        if isinstance(self._config, BpeTokenizer):
+            return self._draw(lines, self._config.dropout, seed)
+        # Pieces never span words, so words can be segmented one by one.
+        words = [line.split(" ") if line else [] for line in lines]
+        flat = list(itertools.chain.from_iterable(words))
+        coins = generator(seed, "subwords").random(len(flat)) < self._config.dropout
+        drawn = iter(self._draw(list(itertools.compress(flat, coins)), _UNIGRAM_ALPHA, seed))
+        others = list(dict.fromkeys(itertools.compress(flat, ~coins)))
+        found = _unlike_unknown(self._processor.encode(others, out_type=str))
+        best = dict(zip(others, found, strict=True))
+        pieces = iter(
+            next(drawn) if coin else best[word] for word, coin in zip(flat, coins, strict=True)
+        )
+        return [list(itertools.chain(*itertools.islice(pieces, len(line)))) for line in words]
+
+    def _draw(self, lines: list[str], alpha: float, seed: int) -> list[list[str]]:
+        with _drawing:
+            # 32 bits, without the number that stands for a random seed.
+            sentencepiece.set_random_generator_seed(seed % (2**32 - 1))
+            drawn = self._processor.encode(
+                lines,
+                out_type=str,
+                enable_sampling=True,
+                alpha=alpha,
+                nbest_size=-1,
+                num_threads=1,  # several would share the lines out by chance
+            )
+        return _unlike_unknown(drawn)
 
     def detokenize(self, tokens: Sequence[str]) -> str:
-        return str(self._processor.decode_pieces(list(tokens)))
+        text = "".join(f" {token} " if token == _UNKNOWN else token for token in tokens)
+        return " ".join(text.translate(_UNESCAPE).split())
 
     def to_bytes(self) -> bytes:
         return self._model
 
 
-def _one_spaced(text: str, lowercase: bool) -> str:
-    """Text as sentencepiece sees it: any white space is one space, and NUL, which would end the
-    text, is white space too."""
-    text = " ".join(text.replace("\0", " ").split())
-    return text.lower() if lowercase else text
+def _as_input(text: str, config: TokenizerConfig) -> str:
+    """Text as sentencepiece is given it."""
+    return _one_spaced(_spelt(text, config)).translate(_ESCAPE)
+
+
+def _unlike_unknown(lines: list[list[str]]) -> list[list[str]]:
+    """Lines of pieces, with a piece of unknown characters that happens to be spelt like the unknown
+    token in single characters."""
+    return [
+        [part for piece in pieces for part in (piece if piece == _UNKNOWN else [piece])]
+        if _UNKNOWN in pieces
+        else pieces
+        for pieces in lines
+    ]

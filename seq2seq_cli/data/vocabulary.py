@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq_cli.config import VocabularyConfig
-from seq2seq_cli.data.tokenizers import Tokenizer
+from seq2seq_cli.config import TextConfig, VocabularyConfig
+from seq2seq_cli.data.tokenizers import SubwordTokenizer, Tokenizer
 from seq2seq_cli.errors import ModelFileError
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<sos>", "<eos>")
@@ -31,10 +31,12 @@ class Vocabulary:
     @classmethod
     def from_counts(cls, counts: Counter[str], config: VocabularyConfig) -> Vocabulary:
         """The most frequent tokens; among equally frequent ones, in alphabetical order."""
-        for special in SPECIAL_TOKENS:
-            counts.pop(special, None)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        words = [word for word, count in ranked if count >= config.min_freq]
+        words = [
+            word
+            for word, count in ranked
+            if count >= config.min_freq and word not in SPECIAL_TOKENS
+        ]
         return cls(words[: config.max_size])
 
     def __len__(self) -> int:
@@ -71,10 +73,53 @@ class TextCodec:
     tokenizer: Tokenizer
     vocabulary: Vocabulary
 
+    @property
+    def samples(self) -> bool:
+        """Whether training text is cut into subwords at random."""
+        return isinstance(self.tokenizer, SubwordTokenizer) and self.tokenizer.dropout > 0.0
+
     def encode(self, text: str) -> Ids:
         """Ids without <sos> and <eos>; none for a blank text."""
         return self.vocabulary.to_ids(self.tokenizer.tokenize(text))
 
+    def encode_sampled(self, texts: Sequence[str], seed: int) -> list[Ids]:
+        """Ids of texts for training: subwords partly drawn at random, where the tokenizer has
+        dropout. They depend on nothing but the texts, all of them, and the seed."""
+        if not isinstance(self.tokenizer, SubwordTokenizer):
+            return [self.encode(text) for text in texts]
+        return [self.vocabulary.to_ids(tokens) for tokens in self.tokenizer.sample(texts, seed)]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text for people, from ids without <sos> and <eos>."""
         return self.tokenizer.detokenize(self.vocabulary.to_tokens(ids))
+
+
+def make_codecs(
+    config: TextConfig,
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    counts: tuple[Counter[str], Counter[str]],
+) -> tuple[TextCodec, TextCodec]:
+    """The codecs of source and target, from how often each token is in their training text.
+
+    With a shared vocabulary, both hold the same one. A tokenizer that samples may come up with any
+    of its pieces; each counts once more, so that all are in a vocabulary without limits.
+    """
+    if config.vocabulary.shared:
+        both = counts[0] + counts[1] + _may_be_drawn(tokenizers[0])
+        vocabulary = Vocabulary.from_counts(both, config.vocabulary)
+        return TextCodec(tokenizers[0], vocabulary), TextCodec(tokenizers[1], vocabulary)
+    source, target = (
+        TextCodec(
+            tokenizer,
+            Vocabulary.from_counts(count + _may_be_drawn(tokenizer), config.vocabulary),
+        )
+        for tokenizer, count in zip(tokenizers, counts, strict=True)
+    )
+    return source, target
+
+
+def _may_be_drawn(tokenizer: Tokenizer) -> Counter[str]:
+    """What sampling can yield, once each."""
+    if isinstance(tokenizer, SubwordTokenizer) and tokenizer.dropout:
+        return Counter(tokenizer.pieces)
+    return Counter()

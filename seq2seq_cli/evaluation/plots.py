@@ -8,12 +8,16 @@ from pathlib import Path
 
 from seq2seq_cli.files import atomic_write
 from seq2seq_cli.training.metrics_log import Event
+from seq2seq_cli.training.schedules import Plan
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#1f6fb4", "#d95f0e", "#2a8f4f", "#777777"
+_POINTS = 400
 
 
-def draw_curves(path: Path, events: Sequence[Event], title: str) -> None:
+def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> None:
     """Draw perplexity, BLEU, learning rate and teacher forcing over the steps into a PNG file.
+
+    The two schedules are drawn as planned, to the end, and as they have been so far.
 
     Raises OSError when the file cannot be written.
     """
@@ -48,18 +52,44 @@ def draw_curves(path: Path, events: Sequence[Event], title: str) -> None:
     perplexity.set_title("Perplexity")
     if train or valid:
         perplexity.legend(frameon=False)
-    curve(scores, valid, "bleu", "BLEU", color=_GREEN, **marked)
-    scores.set_title("BLEU of the validation set")
-    curve(rate, train, "learning_rate", "learning rate", color=_BLUE)
+    if any("bleu" in event for event in valid):
+        curve(scores, valid, "bleu", "BLEU", color=_GREEN, **marked)
+        scores.set_title("BLEU of the validation set")
+    else:
+        curve(scores, valid, "train_loss", "loss", color=_GREY, **marked)
+        scores.set_title("Training loss between validations (there is no validation data)")
+    ahead = _planned_schedules(plan)
+    planned = {"color": _GREY, "linestyle": "--", "linewidth": 1}
+    curve(rate, ahead, "learning_rate", "planned", **planned)
+    curve(rate, train, "learning_rate", "so far", color=_BLUE, linewidth=2)
     rate.set_title("Learning rate")
     rate.set_ylim(bottom=0.0)
-    curve(forcing, train, "teacher_forcing_ratio", "ratio", color=_BLUE)
-    forcing.set_title("Teacher-forcing ratio")
+    curve(forcing, ahead, "teacher_forcing_ratio", "planned", **planned)
+    curve(forcing, train, "teacher_forcing_ratio", "so far", color=_BLUE, linewidth=2)
+    forcing.set_title(f"Teacher-forcing ratio, {plan.training.teacher_forcing.kind}")
     forcing.set_ylim(-0.05, 1.05)
     for axis in (rate, forcing):
         axis.set_xlabel("step")
+        if train and ahead:
+            axis.legend(frameon=False)
     for axis in axes.flat:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
+
+
+def _planned_schedules(plan: Plan) -> list[Event]:
+    """Learning rate and teacher forcing at some hundred steps of the plan."""
+    if plan.steps is None:
+        return []
+    points: list[Event] = []
+    for number in range(_POINTS):
+        step = round(number * (plan.steps - 1) / (_POINTS - 1))
+        point: Event = {
+            "step": step + 1,  # as metrics count: updates done
+            "teacher_forcing_ratio": plan.teacher_forcing_ratio(step),
+        }
+        rate = plan.learning_rate(step)
+        points.append(point if rate is None else {**point, "learning_rate": rate})
+    return points

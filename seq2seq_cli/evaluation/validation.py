@@ -12,6 +12,7 @@ from seq2seq_cli.evaluation.metrics import bleu
 from seq2seq_cli.evaluation.plots import draw_curves
 from seq2seq_cli.model.model_file import TranslatorFile
 from seq2seq_cli.training.metrics_log import Event, read_metrics
+from seq2seq_cli.training.schedules import Plan
 
 logger = logging.getLogger("seq2seq")
 
@@ -21,8 +22,10 @@ NUM_SAMPLES = 3
 class Validator:
     """The trainer's `on_validation`."""
 
-    def __init__(self, pairs: list[tuple[str, str]], run_dir: Path, device: torch.device) -> None:
-        """pairs: the validation texts."""
+    def __init__(
+        self, pairs: list[tuple[str, str]], run_dir: Path, device: torch.device, plan: Plan
+    ) -> None:
+        """pairs: the validation texts; none where the config does without."""
         self._sources = [source for source, _ in pairs]
         self._references = [target for _, target in pairs]
         # The same sentences each time, from all over the set, so that people see them improve.
@@ -30,10 +33,18 @@ class Validator:
         self._samples = range(0, len(pairs), spread)[:NUM_SAMPLES]
         self._run_dir = run_dir
         self._device = device
+        self._plan = plan
 
     def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
-        """Translate the set greedily; returns its BLEU (of lower-cased text for a model that
-        lower-cases), logs samples, draws curves.png."""
+        """Translate the set, if there is one, and draw curves.png; returns {"bleu": score}."""
+        scores = {"bleu": self._bleu(translator)} if self._sources else {}
+        events = [*read_metrics(self._run_dir / "metrics.jsonl"), {**event, **scores}]
+        draw_curves(self._run_dir / "curves.png", events, translator.config.name, self._plan)
+        return scores
+
+    def _bleu(self, translator: TranslatorFile) -> float:
+        """BLEU of greedy translations, of lower-cased text for a model that lower-cases; logs some
+        of them."""
         lines = Translator(translator, self._device).translate(self._sources)
         hypotheses = [translation.text for translation in lines]
         lowercase = translator.config.data.tokenizer.lowercase
@@ -42,7 +53,4 @@ class Validator:
             logger.info("  source      %s", self._sources[index])
             logger.info("  reference   %s", self._references[index])
             logger.info("  translation %s", hypotheses[index])
-        scores = {"bleu": score}
-        events = [*read_metrics(self._run_dir / "metrics.jsonl"), {**event, **scores}]
-        draw_curves(self._run_dir / "curves.png", events, translator.config.name)
-        return scores
+        return score

@@ -42,7 +42,8 @@ class TranslatorFile:
 
 def save_translator(path: Path, translator: TranslatorFile) -> None:
     """Write the file whole or not at all. Raises OSError."""
-    shared = translator.source is translator.target
+    # The tokenizers of a shared vocabulary may be two, for two languages: their bytes are equal.
+    shared = translator.source.vocabulary is translator.target.vocabulary
     tensors = {f"model.{name}": tensor for name, tensor in translator.model.state_dict().items()}
     codecs = {"source": translator.source} if shared else _sides(translator)
     for side, codec in codecs.items():
@@ -106,8 +107,7 @@ def _assemble(
         key = ".".join(map(str, first["loc"]))
         raise ModelFileError(f"the config inside does not fit: {key}: {first['msg']}") from error
     shared = metadata.get("vocabularies") == "shared"
-    source = _read_codec(config, tensors, "source")
-    target = source if shared else _read_codec(config, tensors, "target")
+    source, target = _read_codecs(config, tensors, shared)
     with torch.device("meta"):  # shapes only: nothing is allocated before they are checked
         model = Seq2Seq(config.model, len(source.vocabulary), len(target.vocabulary))
     weights = {
@@ -133,9 +133,20 @@ def _sides(translator: TranslatorFile) -> dict[str, TextCodec]:
     return {"source": translator.source, "target": translator.target}
 
 
-def _read_codec(config: TranslatorConfig, tensors: dict[str, Tensor], side: str) -> TextCodec:
-    tokenizer = load_tokenizer(config.data.tokenizer, _to_bytes(tensors, f"tokenizer.{side}"))
-    return TextCodec(tokenizer, Vocabulary.from_bytes(_to_bytes(tensors, f"vocabulary.{side}")))
+def _read_codecs(
+    config: TranslatorConfig, tensors: dict[str, Tensor], shared: bool
+) -> tuple[TextCodec, TextCodec]:
+    text = config.data
+    sides = ("source", "source") if shared else ("source", "target")
+    first, second = (
+        load_tokenizer(text.tokenizer, _to_bytes(tensors, f"tokenizer.{side}"), language)
+        for side, language in zip(sides, (text.source, text.target), strict=True)
+    )
+    vocabulary = Vocabulary.from_bytes(_to_bytes(tensors, "vocabulary.source"))
+    if shared:
+        return TextCodec(first, vocabulary), TextCodec(second, vocabulary)
+    other = Vocabulary.from_bytes(_to_bytes(tensors, "vocabulary.target"))
+    return TextCodec(first, vocabulary), TextCodec(second, other)
 
 
 def _to_tensor(data: bytes) -> Tensor:

@@ -29,7 +29,7 @@ def corpus_losses(model: Seq2Seq, batches: Iterable[Batch], device: torch.device
     model.eval()
     for batch in batches:
         on_device = batch.to(device)
-        never_forced = [False] * batch.trg_ids.size(1)
+        never_forced = torch.zeros(1, max(0, batch.trg_ids.size(1) - 2), dtype=torch.bool)
         for kind, forced in enumerate([None, never_forced]):
             loss_sum, count = model(on_device, forced)
             sums[kind] += loss_sum.item()

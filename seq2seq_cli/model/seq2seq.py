@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +35,13 @@ class Seq2Seq(nn.Module):
         )
 
     def forward(
-        self, batch: Batch, forced: Sequence[bool] | None = None, label_smoothing: float = 0.0
+        self, batch: Batch, forced: Tensor | None = None, label_smoothing: float = 0.0
     ) -> tuple[Tensor, int]:
         """Summed cross entropy in nats over the real target tokens, and their number.
 
-        forced: for each target step after the first, whether it is fed the true token (teacher
-        forcing) or the decoder's own best guess; None: always the true one, in one call over the
+        forced: for each sentence and target step after the first, whether it is fed the true token
+        (teacher forcing) or the decoder's own best guess: booleans on the CPU, (batch, trg_len - 2)
+        or (1, trg_len - 2) for all sentences alike. None: always the true one, in one call over the
         whole target. With False throughout, the loss is the free-running one: it goes on at every
         reference position, past a predicted <eos>.
         """
@@ -48,18 +49,22 @@ class Seq2Seq(nn.Module):
         outputs = self._unroll(batch.trg_ids[:, :-1], state, forced)
         return output_loss(outputs, self.decoder.output, batch.trg_ids[:, 1:], label_smoothing)
 
-    def _unroll(self, trg_ids: Tensor, state: LSTMState, forced: Sequence[bool] | None) -> Tensor:
+    def _unroll(self, trg_ids: Tensor, state: LSTMState, forced: Tensor | None) -> Tensor:
         """Decoder outputs (batch, time, hidden_size), fed trg_ids (batch, time) where forced."""
         time = trg_ids.size(1)
-        own = [] if forced is None else [step for step in range(1, time) if not forced[step - 1]]
+        own: list[int] = []  # steps at which some sentence is fed a word of the decoder's own
+        if forced is not None:
+            own = [step + 1 for step, all_true in enumerate(forced.all(0).tolist()) if not all_true]
+            forced = forced.to(trg_ids.device)
         outputs: list[Tensor] = []
-        # Between two steps fed the decoder's own words lies a stretch known beforehand: one call.
+        # Between two such steps lies a stretch known beforehand: one call.
         for start, stop in zip([0, *own], [*own, time], strict=True):
             fed = trg_ids[:, start:stop]
-            if start:
+            if forced is not None and start:
                 with torch.no_grad():
-                    guess = self.decoder.output(outputs[-1][:, -1]).argmax(dim=1, keepdim=True)
-                fed = torch.cat([guess, fed[:, 1:]], dim=1)
+                    guess = self.decoder.output(outputs[-1][:, -1]).argmax(dim=1)
+                first = torch.where(forced[:, start - 1], fed[:, 0], guess)
+                fed = torch.cat([first.unsqueeze(1), fed[:, 1:]], dim=1)
             stretch, state = self.decoder(fed, state)
             outputs.append(stretch)
         return torch.cat(outputs, dim=1)

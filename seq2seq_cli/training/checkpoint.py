@@ -42,6 +42,10 @@ class TrainingState:
     """How often a plateau has lowered the learning rate."""
     num_without_drop: int = 0
     """Validations without a new best since then."""
+    train_loss_sum: float = 0.0
+    """Training loss since the last validation, in nats, summed over target tokens."""
+    train_tokens: int = 0
+    """These tokens."""
     validated_step: int = 0
     """Step of the last validation."""
     seconds: float = 0.0

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from seq2seq_cli.console import duration, size, table
-from seq2seq_cli.data.batching import epoch_batches, pairs_batch
 from seq2seq_cli.device import peak_memory_bytes
 from seq2seq_cli.training.trainer import Trainer
 
@@ -66,18 +65,18 @@ def dry_run(trainer: Trainer) -> DryRun:
     """
     config, data = trainer.config, trainer.data
     pairs = data.train.pairs
-    batches = epoch_batches(pairs, config.training, config.seed, 1)
+    batches = trainer.epoch_batches(1)
     source, target = pairs.source.lengths + 2, pairs.target.lengths + 2
     widths = [len(indices) * int(np.maximum(source, target)[indices].max()) for indices in batches]
     largest = batches[int(np.argmax(widths))]
-    if trainer.planned_steps:
+    steps = trainer.plan.steps
+    if steps:
         # Steps in the middle of the plan: what teacher forcing costs changes on the way.
-        trainer.state.step = trainer.planned_steps // 2
+        trainer.state.step = steps // 2
     num_tokens, seconds = 0, 0.0
     for number, indices in enumerate([largest, *batches[:MAX_STEPS]]):
         begin = time.perf_counter()
-        batch = pairs_batch(pairs, indices, reverse_source=config.data.reverse_source)
-        result = trainer.train_step(batch)
+        result = trainer.train_step(trainer.train_batch(indices))
         result.loss_sum.item()  # waits for a GPU
         if number:  # the first step also warms up
             num_tokens += result.num_tokens
@@ -86,7 +85,6 @@ def dry_run(trainer: Trainer) -> DryRun:
             break
     rate = num_tokens / seconds
     per_epoch = pairs.num_target_tokens
-    steps = trainer.planned_steps
     estimates = [per_epoch / len(batches) * steps / rate] if steps else []
     if config.training.max_minutes:
         estimates.append(config.training.max_minutes * 60)

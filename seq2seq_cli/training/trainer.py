@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -34,6 +35,7 @@ from seq2seq_cli.randomness import derived_seed
 from seq2seq_cli.training.checkpoint import TrainingState, save_checkpoint
 from seq2seq_cli.training.metrics_log import Event, MetricsLog
 from seq2seq_cli.training.schedules import (
+    Plan,
     forcing_coins,
     learning_rate_factor,
     teacher_forcing_ratio,
@@ -78,21 +80,27 @@ class Trainer:
         self.state = state or TrainingState()
         self.optimizer = make_optimizer(config.training.optimizer, model)
         self.translator = TranslatorFile(config.for_translator(), data.source, data.target, model)
-        self.planned_steps = self._plan()
+        self.plan = self._make_plan()
 
     def train_step(self, batch: Batch) -> StepResult:
         """One update: forward, backward, clip, step."""
         training, state = self.config.training, self.state
         position = state.epoch, state.batch
-        ratio = teacher_forcing_ratio(training.teacher_forcing, state.step, self.planned_steps)
+        forcing = training.teacher_forcing
+        ratio = teacher_forcing_ratio(forcing, state.step, self.plan.steps)
         rate = training.optimizer.learning_rate * learning_rate_factor(
-            training.learning_rate_schedule, state.step, self.planned_steps, state.num_rate_drops
+            training.learning_rate_schedule,
+            state.step,
+            self.plan.steps,
+            epochs=state.epoch - 1 + state.batch / self._batches_in_epoch,
+            num_drops=state.num_rate_drops,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
+        num_rows = len(batch.trg_ids) if forcing.per == "token" else 1
         num_free = max(0, batch.trg_ids.size(1) - 2)  # <sos> is always fed
-        forced = forcing_coins(ratio, num_free, self.config.seed, *position)
+        forced = forcing_coins(ratio, (num_rows, num_free), self.config.seed, *position)
         torch.manual_seed(derived_seed(self.config.seed, "dropout", *position))
         self.model.train()
         with autocast(self.device, self.precision):
@@ -137,7 +145,7 @@ class Trainer:
         """
         training, state, every = self.config.training, self.state, self.config.validation.every
         metrics = MetricsLog(run_dir / "metrics.jsonl", state.metrics_bytes)
-        bar = progress_bar(self.planned_steps, " step", done=state.step)
+        bar = progress_bar(self.plan.steps, " step", done=state.step)
         meter = _Meter()
 
         try:
@@ -145,11 +153,10 @@ class Trainer:
             while not self._is_done() or state.validated_step != state.step:
                 epoch = state.epoch
                 bar.set_description(self._epoch_name(epoch))
-                batches = self._epoch_batches(epoch)
+                batches = self.epoch_batches(epoch)
                 while state.batch < len(batches) and not self._is_done() and not stop.is_set:
                     begin = time.perf_counter()
-                    batch = self._batch(self.data.train.pairs, batches[state.batch])
-                    meter.add(self.train_step(batch))
+                    meter.add(self.train_step(self.train_batch(batches[state.batch])))
                     log_is_due = state.step % training.log_every == 0
                     if log_is_due:
                         meter.wait_for_device()
@@ -194,22 +201,29 @@ class Trainer:
         meter: _Meter,
     ) -> None:
         """Measure, keep the model if it is the best so far, count towards patience."""
-        self._check_finite(meter)
+        self._settle(meter)
         begin = time.perf_counter()
         state, config, training = self.state, self.config.validation, self.config.training
         state.validated_step = state.step
-        event: Event = {"event": "valid", "step": state.step, "epoch": epoch}
-        valid = self.data.valid.pairs
-        indices = ordered_batches(valid, training.batch_size, training.batch_unit)
-        batches = (self._batch(valid, chosen) for chosen in indices)
-        losses = corpus_losses(self.model, batches, self.device)
-        event |= {
+        event: Event = {
+            "event": "valid",
+            "step": state.step,
+            "epoch": epoch,
             "seconds": state.seconds,
-            "loss": losses.loss,
-            "perplexity": perplexity(losses.loss),
-            "free_running_loss": losses.free_running_loss,
-            "free_running_perplexity": perplexity(losses.free_running_loss),
+            "train_loss": state.train_loss_sum / state.train_tokens,
         }
+        state.train_loss_sum, state.train_tokens = 0.0, 0
+        valid = self.data.valid.pairs
+        if len(valid):
+            indices = ordered_batches(valid, training.batch_size, training.batch_unit)
+            batches = (self._batch(valid, chosen) for chosen in indices)
+            losses = corpus_losses(self.model, batches, self.device)
+            event |= {
+                "loss": losses.loss,
+                "perplexity": perplexity(losses.loss),
+                "free_running_loss": losses.free_running_loss,
+                "free_running_perplexity": perplexity(losses.free_running_loss),
+            }
         event |= on_validation(self.translator, event)
         value = event[config.metric]
         is_best = math.isfinite(value) and (
@@ -229,27 +243,35 @@ class Trainer:
                 state.num_without_drop = 0
         metrics.append(event)
         state.validation_seconds += time.perf_counter() - begin
+        figures = (
+            "validation: loss {loss:.3f}, perplexity {perplexity:.2f}, "
+            "free-running {free_running_perplexity:.2f}, BLEU {bleu:.1f}"
+            if len(valid)
+            else "training loss {train_loss:.3f}"
+        )
         logger.info(
-            "%s, validation: loss %.3f, perplexity %.2f, free-running %.2f, BLEU %.1f%s",
+            "%s, %s%s",
             self._epoch_name(epoch),
-            event["loss"],
-            event["perplexity"],
-            event["free_running_perplexity"],
-            event["bleu"],
+            figures.format(**event),
             f" (best {config.metric} so far)" if is_best else "",
         )
 
     def _save(self, run_dir: Path, metrics: MetricsLog, meter: _Meter) -> None:
         """Write last/; weights that are no numbers never take the place of good ones."""
-        self._check_finite(meter)
+        self._settle(meter)
         self.state.metrics_bytes = metrics.num_bytes
         save_checkpoint(run_dir, self.translator, self.optimizer, self.state)
         logger.debug("saved %s at step %d", run_dir / "last", self.state.step)
 
-    def _check_finite(self, meter: _Meter) -> None:
-        """Raises TrainingError when a step since the last log line had no finite loss or gradient
-        (which spoils the weights in that very step)."""
-        if not meter.is_finite():
+    def _settle(self, meter: _Meter) -> None:
+        """Count the loss of the steps since the last call.
+
+        Raises TrainingError when one had no finite loss or gradient (which spoils the weights in
+        that very step)."""
+        loss_sum, num_tokens, is_finite = meter.settle()
+        self.state.train_loss_sum += loss_sum
+        self.state.train_tokens += num_tokens
+        if not is_finite:
             raise TrainingError(
                 f"the loss or its gradient is no number by step {self.state.step}: training has "
                 "diverged; lower training.optimizer.learning_rate or set "
@@ -257,10 +279,10 @@ class Trainer:
             )
 
     def _log_step(self, epoch: int, meter: _Meter, metrics: MetricsLog, bar: tqdm[Never]) -> None:
-        self._check_finite(meter)
+        self._settle(meter)
         last = meter.last
         assert last is not None
-        loss = meter.loss()
+        loss = meter.loss_sum / meter.num_tokens
         event: Event = {
             "event": "train",
             "step": self.state.step,
@@ -308,16 +330,30 @@ class Trainer:
             None,
         )
 
-    def _plan(self) -> int | None:
-        """Steps in all, as far as epochs and max_steps say; None when only the clock decides."""
+    def _make_plan(self) -> Plan:
         training = self.config.training
+        per_epoch = len(self.epoch_batches(self.state.epoch))
         plans = [training.max_steps] if training.max_steps else []
         if training.epochs:
-            plans.append(training.epochs * len(self._epoch_batches(1)))
-        return min(plans, default=None)
+            plans.append(training.epochs * per_epoch)
+        return Plan(training, min(plans, default=None), per_epoch)
 
-    def _epoch_batches(self, epoch: int) -> list[Indices]:
-        return epoch_batches(self.data.train.pairs, self.config.training, self.config.seed, epoch)
+    def epoch_batches(self, epoch: int) -> list[Indices]:
+        """Which pairs go into each batch of an epoch."""
+        batches = epoch_batches(
+            self.data.train.pairs, self.config.training, self.config.seed, epoch
+        )
+        self._batches_in_epoch = len(batches)
+        return batches
+
+    def train_batch(self, indices: Indices) -> Batch:
+        """The next batch: these training pairs, their subwords sampled where the config says so."""
+        if not self.data.train_texts:
+            return self._batch(self.data.train.pairs, indices)
+        position = self.state.epoch, self.state.batch
+        seed = derived_seed(self.config.seed, "subwords", *position)
+        pairs = self.data.sampled_train_pairs(indices, seed)
+        return self._batch(pairs, np.arange(len(pairs)))
 
     def _batch(self, pairs: FlatPairs, indices: Indices) -> Batch:
         return pairs_batch(pairs, indices, reverse_source=self.config.data.reverse_source)
@@ -334,31 +370,35 @@ class _Meter:
         self.clear()
 
     def clear(self) -> None:
+        """Forget the steps; they have been settled."""
         self.num_tokens = 0
+        self.loss_sum = 0.0
         self.seconds = 0.0
         self.last: StepResult | None = None
-        self._loss_sums: list[torch.Tensor] = []
-        self._norms: list[torch.Tensor] = []
+        self._unsettled: list[StepResult] = []
 
     def add(self, result: StepResult) -> None:
         self.last = result
         self.num_tokens += result.num_tokens
-        self._loss_sums.append(result.loss_sum)
-        self._norms.append(result.gradient_norm)
+        self._unsettled.append(result)
 
-    def is_finite(self) -> bool:
-        """Whether every loss and gradient so far was a number."""
-        return all(
-            bool(torch.stack(v).isfinite().all()) for v in (self._loss_sums, self._norms) if v
-        )
+    def settle(self) -> tuple[float, int, bool]:
+        """Read from the device the steps since the last call: their summed loss, their tokens, and
+        whether every loss and gradient was a number."""
+        if not self._unsettled:
+            return 0.0, 0, True
+        losses = torch.stack([result.loss_sum for result in self._unsettled])
+        norms = torch.stack([result.gradient_norm for result in self._unsettled])
+        num_tokens = sum(result.num_tokens for result in self._unsettled)
+        self._unsettled = []
+        loss_sum = float(losses.sum())
+        self.loss_sum += loss_sum
+        return loss_sum, num_tokens, bool((losses.isfinite() & norms.isfinite()).all())
 
     def wait_for_device(self) -> None:
         """A GPU computes while Python runs ahead; time counts when the work is done."""
-        self._loss_sums[-1].item()
-
-    def loss(self) -> float:
-        """Nats per target token."""
-        return float(torch.stack(self._loss_sums).sum()) / self.num_tokens
+        assert self.last is not None
+        self.last.loss_sum.item()
 
 
 def make_optimizer(config: OptimizerConfig, model: Seq2Seq) -> torch.optim.Optimizer:

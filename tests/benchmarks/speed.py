@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.config import Config, TextConfig, TranslatorConfig
+from seq2seq_cli.config import Config, TextConfig, TranslatorConfig, WhitespaceTokenizer
 from seq2seq_cli.console import table
 from seq2seq_cli.data.batching import (
     Batch,
@@ -96,11 +96,13 @@ def our_trainer(pairs: FlatPairs, precision: str, ratio: float) -> Trainer:
             "training": {"teacher_forcing": {"kind": "constant", "ratio": ratio}},
         }
     )
-    codec = TextCodec(Whitespace(False), Vocabulary([f"w{n}" for n in range(VOCABULARY - 4)]))
+    codec = TextCodec(
+        Whitespace(WhitespaceTokenizer()), Vocabulary([f"w{n}" for n in range(VOCABULARY - 4)])
+    )
     split = Split(pairs, 0, 0)
     model = Seq2Seq(config.model, VOCABULARY, VOCABULARY)
     initialise(model, config.model.init, 1)
-    data = PreparedData(codec, codec, split, split, [])
+    data = PreparedData(codec, codec, split, split, [], [], config.data.max_length)
     return Trainer(config, data, model, CPU, resolve_precision(precision, CPU))
 
 

@@ -1,96 +1,51 @@
-"""Named corpora: what there is, where it is looked for, and fetching it safely."""
+"""Named corpora: what there is, where it is looked for, and what is refused."""
 
-import functools
+import contextlib
 import gzip
 import hashlib
-import http.client
-import logging
+import io
+import os
 import re
-import socket
-import threading
-import urllib.request
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from seq2seq_cli import __version__
+from seq2seq_cli.config import CORPUS_LANGUAGES, DataConfig
 from seq2seq_cli.data import datasets, phrasebook
-from seq2seq_cli.data.datasets import HttpsOnlyRedirects, download
+from seq2seq_cli.data.corpus import PairSource, refuse
 from seq2seq_cli.errors import DataError, DownloadError
+from tests.unit.data.test_downloads import Server, answer, hang_up, serving
 
-BODY = b"some bytes " * 20_000
-DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def answer(body: bytes = BODY, code: int = 200, **headers: str) -> Answer:
-    def send(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(code)
-        for name, value in {"Content_Length": str(len(body)), **headers}.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return send
+Pairs = list[tuple[int, str, str]]
+Fault = tuple[str, int, str]
 
 
-CUT_MIDWAY = answer(BODY[:100_000], Content_Length=str(len(BODY)))
+def named(dataset: str, source: str = "de", target: str = "en") -> DataConfig:
+    return DataConfig(dataset=dataset, source=source, target=target)
 
 
-def send_without_length(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    handler.wfile.write(BODY)
+def only_source(config: DataConfig, split: str = "train") -> PairSource:
+    sources = datasets.pair_sources(config, split)
+    assert sources is not None
+    (source,) = sources
+    return source
 
 
-def hang_up(handler: BaseHTTPRequestHandler) -> None:
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-class Server(ThreadingHTTPServer):
-    """Gives the next of its answers to each request; the last one again and again."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers: list[Answer] = [answer()]
-        self.requested: list[str] = []
-        self.url = f"https://127.0.0.1:{self.server_port}/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.requested.append(self.path)
-        answers = self.server.answers
-        (answers.pop(0) if len(answers) > 1 else answers[0])(self)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-class WithoutTls(urllib.request.HTTPSHandler):
-    """Opens https:// addresses without encryption: all but TLS is then what people run."""
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(http.client.HTTPConnection, req)
+def pairs(config: DataConfig, split: str = "train") -> Pairs:
+    return list(only_source(config, split).read(refuse))
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    opener = urllib.request.build_opener(
-        HttpsOnlyRedirects, WithoutTls, urllib.request.ProxyHandler({})
-    )
-    monkeypatch.setattr(datasets, "_opener", opener)
-    monkeypatch.setattr(datasets, "_WAITS_SECONDS", (0, 0))
-    with Server() as server:
-        thread = threading.Thread(target=functools.partial(server.serve_forever, 0.01))
-        thread.start()
+    with serving(monkeypatch) as server:
+        monkeypatch.setattr(datasets, "_MULTI30K_URL", server.url)
+        monkeypatch.setattr(datasets, "_TATOEBA_URL", server.url)
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -98,7 +53,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, no SEQ2SEQ_DATA."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("SEQ2SEQ_DATA", raising=False)
-    return tmp_path / "cache" / "seq2seq" / "multi30k"
+    return tmp_path / "cache" / "seq2seq"
+
+
+@pytest.fixture
+def own(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty SEQ2SEQ_DATA."""
+    monkeypatch.setenv("SEQ2SEQ_DATA", str(tmp_path / "own"))
+    for corpus in ("multi30k", "tatoeba"):
+        (tmp_path / "own" / corpus).mkdir(parents=True)
+    return tmp_path / "own"
 
 
 @pytest.fixture
@@ -110,7 +74,6 @@ def multi30k(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes
         "val.de.gz": f"sha256:{hashlib.sha256(files['val.de.gz']).hexdigest()}",
         "val.fr.gz": f"md5:{hashlib.md5(files['val.fr.gz']).hexdigest()}",
     }
-    monkeypatch.setattr(datasets, "_MULTI30K_URL", server.url)
     monkeypatch.setattr(datasets, "_MULTI30K_DIGESTS", digests)
     return files
 
@@ -119,72 +82,61 @@ def multi30k(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes
 
 
 def test_what_there_is() -> None:
-    assert datasets.NAMES == ("phrasebook", "multi30k")
-    assert datasets.languages("phrasebook") == ("de", "en")
-    assert datasets.languages("multi30k") == ("de", "en", "fr", "cs")
-    assert datasets.splits("phrasebook") == ("train", "valid", "test", "test_novel")
-    assert datasets.splits("multi30k") == ("train", "valid", "test")
+    assert datasets.splits(named("phrasebook")) == ("train", "valid", "test", "test_novel")
+    assert datasets.splits(named("multi30k")) == ("train", "valid", "test")
+    assert datasets.splits(named("tatoeba")) == ("train",)
+    assert datasets.splits(named("kaggle:owner/name/file.csv")) == ("train",)
 
 
 def test_every_file_of_multi30k_has_a_checksum() -> None:
     names = {
         f"{stem}.{language}.gz"
         for stem in ("train", "val", "test_2016_flickr")
-        for language in datasets.languages("multi30k")
+        for language in CORPUS_LANGUAGES["multi30k"]
     }
     assert set(datasets._MULTI30K_DIGESTS) == names
     for digest in datasets._MULTI30K_DIGESTS.values():
         assert re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", digest)
 
 
-@pytest.mark.parametrize("split", ["train", "valid", "test", "test_novel"])
+@pytest.mark.parametrize("split", ["valid", "test"])
 def test_phrasebook(split: str) -> None:
-    pairs = list(datasets.load("phrasebook", split, "de", "en"))
-    assert pairs == phrasebook.load(split, "de", "en")
-    assert pairs
-    swapped = [(target, source) for source, target in pairs]
-    assert list(datasets.load("phrasebook", split, "en", "de")) == swapped
+    found = pairs(named("phrasebook"), split)
+    assert [pair for _, *pair in found] == [[*p] for p in phrasebook.load(split, "de", "en")]
+    assert [number for number, *_ in found] == list(range(1, len(found) + 1))
+    swapped = [(number, target, source) for number, source, target in found]
+    assert pairs(named("phrasebook", "en", "de"), split) == swapped
+    source = only_source(named("phrasebook"), split)
+    assert (source.source_name, source.target_name) == (f"phrasebook {split}",) * 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("dataset", "split", "message"),
     [
         (
-            ("multi30", "train", "de", "en"),
-            "unknown dataset: 'multi30' (did you mean multi30k?); there are: phrasebook, multi30k",
-        ),
-        (
-            ("tatoeba", "train", "de", "en"),
-            "unknown dataset: 'tatoeba'; there are: phrasebook, multi30k",
-        ),
-        (
-            ("multi30k", "val", "de", "en"),
+            "multi30k",
+            "val",
             "unknown split of multi30k: 'val' (did you mean valid?); there are: train, valid, test",
         ),
         (
-            ("phrasebook", "train", "fr", "en"),
-            "unknown language of phrasebook: 'fr'; there are: de, en",
+            "phrasebook",
+            "novel",
+            "unknown split of phrasebook: 'novel' (did you mean test_novel?); "
+            "there are: train, valid, test, test_novel",
         ),
-        (
-            ("multi30k", "train", "de", "enn"),
-            "unknown language of multi30k: 'enn' (did you mean en?); there are: de, en, fr, cs",
-        ),
-        (
-            ("multi30k", "train", "de", "de"),
-            "source and target are both 'de'; multi30k has: de, en, fr, cs",
-        ),
+        ("tatoeba", "dev", "unknown split of tatoeba: 'dev'; there are: train, valid, test"),
     ],
 )
-def test_asking_for_what_there_is_not(arguments: tuple[str, str, str, str], message: str) -> None:
+def test_asking_for_a_split_there_is_not(dataset: str, split: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        datasets.load(*arguments)
+        datasets.pair_sources(named(dataset), split)
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("function", [datasets.languages, datasets.splits])
-def test_what_an_unknown_corpus_has(function: Callable[[str], tuple[str, ...]]) -> None:
-    with pytest.raises(DataError, match="unknown dataset: 'wmt14'; there are: phrasebook"):
-        function("wmt14")
+@pytest.mark.parametrize("dataset", ["tatoeba", "kaggle:owner/name/file.csv"])
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_corpora_without_splits_of_their_own(dataset: str, split: str) -> None:
+    assert datasets.pair_sources(named(dataset), split) is None
 
 
 # --- where Multi30k is looked for ---
@@ -192,50 +144,40 @@ def test_what_an_unknown_corpus_has(function: Callable[[str], tuple[str, ...]]) 
 
 def test_multi30k_is_fetched_once(multi30k: dict[str, bytes], server: Server, cache: Path) -> None:
     for _ in range(2):
-        assert list(datasets.load("multi30k", "valid", "de", "fr")) == [("Hallo", "Bonjour")]
+        assert pairs(named("multi30k", "de", "fr"), "valid") == [(1, "Hallo", "Bonjour")]
     assert server.requested == ["/val.de.gz", "/val.fr.gz"]
-    assert {path.name: path.read_bytes() for path in cache.iterdir()} == multi30k
+    folder = cache / "multi30k"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == multi30k
+    source = only_source(named("multi30k", "de", "fr"), "valid")
+    assert source.source_name == str(folder / "val.de.gz")
+    assert source.target_name == str(folder / "val.fr.gz")
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(
     multi30k: dict[str, bytes], server: Server, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache.mkdir(parents=True)
-    (cache / "val.de.gz").write_bytes(multi30k["val.de.gz"][:-1])
-    (cache / "val.fr.gz").write_bytes(multi30k["val.fr.gz"])
-    assert list(datasets.load("multi30k", "valid", "fr", "de")) == [("Bonjour", "Hallo")]
+    folder = cache / "multi30k"
+    folder.mkdir(parents=True)
+    (folder / "val.de.gz").write_bytes(multi30k["val.de.gz"][:-1])
+    (folder / "val.fr.gz").write_bytes(multi30k["val.fr.gz"])
+    assert pairs(named("multi30k", "fr", "de"), "valid") == [(1, "Bonjour", "Hallo")]
     assert server.requested == ["/val.de.gz"]
-    assert (cache / "val.de.gz").read_bytes() == multi30k["val.de.gz"]
-    assert caplog.messages == [f"{cache / 'val.de.gz'} is damaged; fetching it again"]
+    assert (folder / "val.de.gz").read_bytes() == multi30k["val.de.gz"]
+    assert caplog.messages == [f"{folder / 'val.de.gz'} is damaged; fetching it again"]
 
 
 def test_own_files_come_first_and_as_they_are(
-    multi30k: dict[str, bytes],
-    server: Server,
-    cache: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    multi30k: dict[str, bytes], server: Server, cache: Path, own: Path
 ) -> None:
-    own = tmp_path / "own" / "multi30k"
-    own.mkdir(parents=True)
-    monkeypatch.setenv("SEQ2SEQ_DATA", str(own.parent))
-    (own / "val.de.gz").write_bytes(gzip.compress(b"Servus\n"))
-    (own / "val.fr").write_bytes(b"Salut\n")
-    assert list(datasets.load("multi30k", "valid", "de", "fr")) == [("Servus", "Salut")]
+    folder = own / "multi30k"
+    (folder / "val.de.gz").write_bytes(gzip.compress(b"Servus\n"))
+    (folder / "val.fr").write_bytes(b"Salut\n")
+    assert pairs(named("multi30k", "de", "fr"), "valid") == [(1, "Servus", "Salut")]
     assert server.requested == []
-    (own / "val.fr").unlink()
-    assert list(datasets.load("multi30k", "valid", "de", "fr")) == [("Servus", "Bonjour")]
+    (folder / "val.fr").unlink()
+    assert pairs(named("multi30k", "de", "fr"), "valid") == [(1, "Servus", "Bonjour")]
     assert server.requested == ["/val.fr.gz"]
-    assert not (cache / "val.de.gz").exists()
-
-
-def test_the_cache_is_in_the_home_folder_by_default(
-    multi30k: dict[str, bytes], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert list(datasets.load("multi30k", "valid", "de", "fr")) == [("Hallo", "Bonjour")]
-    assert (tmp_path / ".cache" / "seq2seq" / "multi30k" / "val.de.gz").exists()
+    assert not (cache / "multi30k" / "val.de.gz").exists()
 
 
 def test_without_network_the_error_says_what_to_do(
@@ -243,7 +185,7 @@ def test_without_network_the_error_says_what_to_do(
 ) -> None:
     server.answers = [hang_up]
     with pytest.raises(DownloadError) as caught:
-        datasets.load("multi30k", "valid", "de", "fr")
+        datasets.pair_sources(named("multi30k", "de", "fr"), "valid")
     assert str(caught.value) == (
         f"{server.url}val.de.gz: cannot be fetched: Remote end closed connection without response; "
         "it can be fetched by hand too: set SEQ2SEQ_DATA to a folder "
@@ -257,107 +199,279 @@ def test_a_cache_that_cannot_be_written(multi30k: dict[str, bytes], cache: Path)
     cache.parent.mkdir(parents=True)
     cache.write_text("a file where the folder should be")
     with pytest.raises(DownloadError, match=r"val\.de\.gz: cannot be written: "):
-        datasets.load("multi30k", "valid", "de", "fr")
+        datasets.pair_sources(named("multi30k", "de", "fr"), "valid")
 
 
-# --- fetching ---
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+@pytest.mark.parametrize("dataset", ["multi30k", "tatoeba"])
+def test_an_own_folder_that_is_closed(own: Path, dataset: str) -> None:
+    (own / dataset).chmod(0)
+    try:
+        with pytest.raises(
+            DataError, match=f"{own / dataset}.*: cannot be read: Permission denied"
+        ):
+            datasets.pair_sources(named(dataset), "train")
+    finally:
+        (own / dataset).chmod(0o700)
 
 
-@pytest.mark.parametrize("send", [answer(), send_without_length])
-def test_download(server: Server, tmp_path: Path, send: Answer) -> None:
-    server.answers = [send]
-    path = tmp_path / "new" / "folder" / "file"
-    download(server.url + "file", path, DIGEST)
-    assert path.read_bytes() == BODY
+# --- Tatoeba ---
+
+TEXT = "Go.\tVa !\tCC-BY 2.0 (France)\nHi.\tSalut !\n\nI see.\tJe vois.\tCC-BY\n"
+PAIRS = [(1, "Go.", "Va !"), (2, "Hi.", "Salut !"), (4, "I see.", "Je vois.")]
+EN_FR = named("tatoeba", "en", "fr")
+
+
+def zipped(
+    *members: tuple[str, str | bytes], method: int = zipfile.ZIP_DEFLATED, **header: int
+) -> bytes:
+    """A zip file; `header` changes what its directory says of its members."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", method) as archive:
+        warnings.simplefilter("ignore")  # one name given twice
+        for name, content in members:
+            archive.writestr(name, content)
+        for name, value in header.items():
+            for info in archive.infolist():
+                setattr(info, name, value)
+    return buffer.getvalue()
+
+
+GOOD = zipped(("_about.txt", "about"), ("fra.txt", TEXT))
+
+
+def with_flipped_bit(data: bytes, sought: bytes) -> bytes:
+    at = data.index(sought)
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def lying_bomb(num_bytes: int) -> bytes:
+    """A text of this size that says, in both places, that it has 100 bytes."""
+    text = b"a\tb\n" * (num_bytes // 4)
+    data = zipped(("fra.txt", text))
+    return data.replace(struct.pack("<L", len(text)), struct.pack("<L", 100))
+
+
+STORED = zipped(("fra.txt", TEXT), method=zipfile.ZIP_STORED)
+DAMAGED = {
+    "a page": (b"<html>please log in</html>", "damaged, or no zip file: File is not a zip file"),
+    "nothing": (b"", "damaged, or no zip file: File is not a zip file"),
+    "cut off": (GOOD[:-30], "damaged, or no zip file: File is not a zip file"),
+    "beginning cut off": (GOOD[100:], ""),
+    "flipped bit": (
+        with_flipped_bit(STORED, b"Salut"),
+        "damaged, or no zip file: Bad CRC-32 for file 'fra.txt'",
+    ),
+    "wrong member": (zipped(("deu.txt", TEXT)), "holds fra.txt 0 times, not once"),
+    "in a folder": (zipped(("x/fra.txt", TEXT)), "holds fra.txt 0 times, not once"),
+    "two members": (
+        zipped(("fra.txt", TEXT), ("fra.txt", TEXT)),
+        "holds fra.txt 2 times, not once",
+    ),
+    "many members": (
+        zipped(("fra.txt", TEXT), *((f"{i}", "") for i in range(20))),
+        "has 21 members; 20 would be many",
+    ),
+    "encrypted": (zipped(("fra.txt", TEXT), flag_bits=1), "fra.txt is encrypted"),
+    "another method": (
+        zipped(("fra.txt", TEXT), method=zipfile.ZIP_LZMA),
+        "fra.txt is compressed by an unusual method",
+    ),
+    "lying header": (lying_bomb(200_000), "damaged, or no zip file: Bad CRC-32 for file 'fra.txt'"),
+    "bomb": (
+        zipped(("fra.txt", "a\tb\n" * 50_000)),
+        "fra.txt unpacks to more than a text of sentence pairs",
+    ),
+    "one long line": (
+        zipped(("fra.txt", "a\t" + "b" * 60_000)),
+        "fra.txt unpacks to more than a text of sentence pairs",
+    ),
+    "too large": (
+        zipped(("fra.txt", os.urandom(200_000)), method=zipfile.ZIP_STORED),
+        "larger than 100,000 bytes",
+    ),
+    "not UTF-8": (
+        zipped(("fra.txt", b"Go.\tVa !\nHi.\tSal\xfct\n")),
+        "fra.txt, line 2: byte 0xFC at column 8 of the line (byte 17 of the file) "
+        "is not valid UTF-8; save the file as UTF-8",
+    ),
+    "UTF-16": (
+        zipped(("fra.txt", TEXT.encode("utf-16"))),
+        "fra.txt: looks like UTF-16; save the file as UTF-8",
+    ),
+    "empty": (zipped(("fra.txt", "")), "fra.txt is empty"),
+    "blank": (zipped(("fra.txt", "\n\n")), "fra.txt is empty"),
+    "not pairs": (
+        zipped(("fra.txt", "Go.\tVa !\nHi.\n")),
+        "fra.txt, line 2: not a sentence, a tab and its translation",
+    ),
+    "no text": (
+        zipped(("fra.txt", "Go.\t \t\n")),
+        "fra.txt, line 1: not a sentence, a tab and its translation",
+    ),
+}
+
+
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "_TATOEBA_MAX_ZIP_BYTES", 100_000)
+    monkeypatch.setattr(datasets, "_TATOEBA_MAX_TEXT_BYTES", 150_000)
+    monkeypatch.setattr(datasets, "_TATOEBA_MAX_LINE_BYTES", 50_000)
+
+
+def test_tatoeba_is_fetched_once(server: Server, cache: Path) -> None:
+    server.answers = [answer(GOOD)]
+    for _ in range(2):
+        assert pairs(EN_FR) == PAIRS
+    assert server.requested == ["/fra-eng.zip"]
+    assert server.user_agents == [f"seq2seq-cli/{__version__}"]
+    path = cache / "tatoeba" / "fra-eng.zip"
+    assert path.read_bytes() == GOOD
+    source = only_source(EN_FR)
+    assert (source.source_name, source.target_name) == (f"{path}:fra.txt",) * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("fr", "en"), ("fra", "eng"), ("fre", "en"), ("fr-CA", "en")]
+)
+def test_tatoeba_in_the_other_direction(own: Path, source: str, target: str) -> None:
+    (own / "tatoeba" / "fra-eng.zip").write_bytes(GOOD)
+    swapped = [(number, french, english) for number, english, french in PAIRS]
+    assert pairs(named("tatoeba", source, target)) == swapped
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_both_usual_methods_are_read(own: Path, method: int) -> None:
+    text = "\ufeff" + TEXT.replace("\n", "\r\n")
+    path = own / "tatoeba" / "fra-eng.zip"
+    path.write_bytes(zipped(("fra.txt", text), method=method))
+    assert pairs(EN_FR) == PAIRS
+
+
+def test_own_tatoeba_files_come_first(server: Server, own: Path) -> None:
+    folder = own / "tatoeba"
+    (folder / "fra.txt").write_text("Go.\tVas-y !\n", encoding="utf-8")
+    assert pairs(EN_FR) == [(1, "Go.", "Vas-y !")]
+    assert only_source(EN_FR).source_name == str(folder / "fra.txt")
+    (folder / "fra-eng.zip").write_bytes(GOOD)
+    assert pairs(EN_FR) == PAIRS
+    assert server.requested == []
+
+
+@pytest.mark.parametrize("name", ["fra.txt", "fra-eng.zip"])
+def test_lines_of_tatoeba_that_are_no_pairs_are_told_of(own: Path, name: str) -> None:
+    good_lines = "a\tb\n" * 10
+    text = good_lines + "alone\none\ttwo\tthree\tfour\nlast\tone\n"
+    path = own / "tatoeba" / name
+    path.write_bytes(zipped(("fra.txt", text)) if name.endswith(".zip") else text.encode())
+    source = only_source(EN_FR)
+    faults: list[Fault] = []
+    found = list(source.read(lambda *fault: faults.append(fault)))
+    assert found[9:] == [(10, "a", "b"), (13, "last", "one")]
+    assert faults == [
+        (source.source_name, 11, "cells in this line: 1, there should be 2 or 3"),
+        (source.source_name, 12, "cells in this line: 4, there should be 2 or 3"),
+    ]
+    with pytest.raises(DataError, match=re.escape(f"{source.source_name}:11: cells in this line")):
+        pairs(EN_FR)
+
+
+def test_a_language_that_tatoeba_does_not_have(server: Server, cache: Path) -> None:
+    server.answers = [answer(b"", 404)]
+    with pytest.raises(DownloadError) as caught:
+        datasets.pair_sources(named("tatoeba", "en", "tlh"), "train")
+    assert server.requested == ["/tlh-eng.zip"]
+    assert str(caught.value) == (
+        f"{server.url}tlh-eng.zip: cannot be fetched: the server answers 404 Not Found; "
+        "manythings.org offers no pairs of English and 'tlh': those it has are listed at "
+        f"{server.url}"
+    )
+
+
+@pytest.mark.parametrize("code", ["en-GB", "../../x", "a/b", "x"])
+def test_codes_that_are_no_language_beside_english(server: Server, cache: Path, code: str) -> None:
+    with pytest.raises(DataError, match="tatoeba has no language"):
+        datasets.pair_sources(named("tatoeba", "en", code), "train")
+    assert server.requested == []
+
+
+def test_tatoeba_without_network(server: Server, cache: Path) -> None:
+    server.answers = [hang_up]
+    with pytest.raises(DownloadError, match=r"save it there as tatoeba/fra-eng\.zip") as caught:
+        datasets.pair_sources(EN_FR, "train")
+    assert len(server.requested) == 3
+    assert "manythings.org offers no" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("data", "problem"), DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.usefixtures("small_bounds")
+def test_damaged_zips(
+    server: Server,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    data: bytes,
+    problem: str,
+) -> None:
+    cached = cache / "tatoeba" / "fra-eng.zip"
+
+    # One that is fetched does not get its name in the cache.
+    server.answers = [answer(data)]
+    with pytest.raises(DownloadError) as in_download:
+        datasets.pair_sources(EN_FR, "train")
+    assert problem in str(in_download.value).replace(" bytes; not fetched", " bytes")
+    assert not cached.exists()
+
+    # One that is in the cache already is fetched again.
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(data)
+    server.answers = [answer(GOOD)]
+    assert pairs(EN_FR) == PAIRS
+    assert cached.read_bytes() == GOOD
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{cached} is damaged ({problem}")
+
+    # A person's own is theirs to mend.
+    monkeypatch.setenv("SEQ2SEQ_DATA", str(tmp_path / "own"))
+    mine = tmp_path / "own" / "tatoeba" / "fra-eng.zip"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(data)
+    with pytest.raises(DataError) as in_own:
+        datasets.pair_sources(EN_FR, "train")
+    assert str(in_own.value).startswith(f"{mine}: {problem}")
+    assert mine.read_bytes() == data
+
+
+def test_a_zip_that_changes_after_it_was_looked_at(own: Path) -> None:
+    path = own / "tatoeba" / "fra-eng.zip"
+    path.write_bytes(GOOD)
+    source = only_source(EN_FR)
+    path.write_bytes(GOOD[:-30])
+    with pytest.raises(DataError, match=re.escape(f"{path}: damaged, or no zip file")):
+        list(source.read(refuse))
+    path.unlink()
+    with pytest.raises(DataError, match=re.escape(f"{path}: cannot be read: No such file")):
+        list(source.read(refuse))
+
+
+def test_a_failed_download_leaves_the_damaged_zip(server: Server, cache: Path) -> None:
+    path = cache / "tatoeba" / "fra-eng.zip"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(GOOD[:-30])
+    server.answers = [hang_up]
+    with pytest.raises(DownloadError):
+        datasets.pair_sources(EN_FR, "train")
+    assert path.read_bytes() == GOOD[:-30]
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    "failures",
-    [[CUT_MIDWAY], [answer(b"", 500)], [answer(b"", 429)], [hang_up], [hang_up, CUT_MIDWAY]],
-)
-def test_passing_failures_are_tried_again(
-    server: Server, tmp_path: Path, failures: list[Answer], caplog: pytest.LogCaptureFixture
-) -> None:
-    server.answers = [*failures, answer()]
-    download(server.url, tmp_path / "file", DIGEST)
-    assert (tmp_path / "file").read_bytes() == BODY
-    assert len(server.requested) == len(failures) + 1
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * len(failures)
-
-
-@pytest.mark.parametrize(
-    ("failure", "num_requests", "message"),
-    [
-        (
-            CUT_MIDWAY,
-            3,
-            "cannot be fetched: the connection ended after 100,000 of 220,000 bytes; hint",
-        ),
-        (
-            hang_up,
-            3,
-            "cannot be fetched: Remote end closed connection without response; hint",
-        ),
-        (
-            answer(b"", 503),
-            3,
-            "cannot be fetched: the server answers 503 Service Unavailable; hint",
-        ),
-        (answer(b"", 404), 1, "cannot be fetched: the server answers 404 Not Found; hint"),
-        (
-            answer(b"", 302, Location="http://127.0.0.1/file"),
-            1,
-            "redirects to http://127.0.0.1/file, which is not https",
-        ),
-        (
-            answer(b"", 302, Location="ftp://127.0.0.1/file"),
-            1,
-            "redirects to ftp://127.0.0.1/file, which is not https",
-        ),
-        (answer(BODY * 2), 1, "larger than 300,000 bytes; not fetched"),
-        (
-            answer(b"a login page"),
-            1,
-            "not the file that was expected: its sha256 sum is "
-            f"{hashlib.sha256(b'a login page').hexdigest()}, it should be {DIGEST[7:]}",
-        ),
-    ],
-)
-def test_failures_leave_everything_as_it_was(
-    server: Server, tmp_path: Path, failure: Answer, num_requests: int, message: str
-) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-    server.answers = [failure]
-    with pytest.raises(DownloadError) as caught:
-        download(server.url, path, DIGEST, max_bytes=300_000, hint="; hint")
-    assert str(caught.value) == f"{server.url}: {message}"
-    assert len(server.requested) == num_requests
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_redirects_within_https_are_followed(server: Server, tmp_path: Path) -> None:
-    server.answers = [answer(b"", 302, Location="/elsewhere"), answer()]
-    download(server.url + "file", tmp_path / "file", DIGEST)
-    assert server.requested == ["/file", "/elsewhere"]
-    assert (tmp_path / "file").read_bytes() == BODY
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1/file", "file:///etc/hostname", "ftp://a/b"])
-def test_only_https_is_fetched(tmp_path: Path, url: str) -> None:
-    with pytest.raises(DownloadError, match=re.escape(f"{url}: only https is fetched")):
-        download(url, tmp_path / "file", DIGEST)
-
-
-def test_redirects_are_watched_outside_of_tests_too() -> None:
-    handlers = datasets._opener.handlers  # type: ignore[attr-defined]
-    redirecting = [h for h in handlers if isinstance(h, urllib.request.HTTPRedirectHandler)]
-    assert [type(handler) for handler in redirecting] == [HttpsOnlyRedirects]
-
-
-def test_waits_grow() -> None:
-    waits = datasets._WAITS_SECONDS
-    assert len(waits) == 2
-    assert 0 < waits[0] < waits[1]
+def test_no_flipped_byte_of_a_zip_is_more_than_an_error_of_ours(own: Path) -> None:
+    path = own / "tatoeba" / "fra-eng.zip"
+    for position in range(len(GOOD)):
+        for flip in (0x01, 0x80):
+            data = bytearray(GOOD)
+            data[position] ^= flip
+            path.write_bytes(data)
+            with contextlib.suppress(DataError):
+                assert pairs(EN_FR) == PAIRS

@@ -8,8 +8,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from seq2seq_cli.config import VocabularyConfig, WordsTokenizer
-from seq2seq_cli.data.tokenizers import load_tokenizer
+from seq2seq_cli.config import (
+    BpeTokenizer,
+    TextConfig,
+    UnigramTokenizer,
+    VocabularyConfig,
+    WhitespaceTokenizer,
+    WordsTokenizer,
+)
+from seq2seq_cli.data import phrasebook
+from seq2seq_cli.data.tokenizers import SubwordTokenizer, learn_tokenizers, load_tokenizer
 from seq2seq_cli.data.vocabulary import (
     EOS_ID,
     PAD_ID,
@@ -18,6 +26,7 @@ from seq2seq_cli.data.vocabulary import (
     UNK_ID,
     TextCodec,
     Vocabulary,
+    make_codecs,
 )
 from seq2seq_cli.errors import ModelFileError
 
@@ -158,3 +167,84 @@ def test_a_codec_makes_nothing_of_blank_text(text: str) -> None:
     codec = TextCodec(load_tokenizer(WordsTokenizer(), b""), from_text("a"))
     assert codec.encode(text).tolist() == []
     assert codec.decode([]) == ""
+
+
+# ---------------------------------------------------------------- both sides
+
+
+def counted(source: str, target: str) -> tuple[Counter[str], Counter[str]]:
+    return Counter(source.split()), Counter(target.split())
+
+
+def test_each_side_has_its_vocabulary() -> None:
+    config = TextConfig(source="de", target="fr", vocabulary=VocabularyConfig(min_freq=2))
+    tokenizers = learn_tokenizers(config, lambda side: [])
+    counts = counted("a a b <eos> <eos>", "x x x y y z")
+    source, target = make_codecs(config, tokenizers, counts)
+    assert words(source.vocabulary) == ["a"]
+    assert words(target.vocabulary) == ["x", "y"]
+    assert (source.tokenizer, target.tokenizer) == tokenizers
+    assert counts == counted("a a b <eos> <eos>", "x x x y y z")
+
+
+def test_a_shared_vocabulary_is_one_of_both_sides() -> None:
+    config = TextConfig(
+        source="de", target="fr", vocabulary=VocabularyConfig(min_freq=2, shared=True)
+    )
+    tokenizers = learn_tokenizers(config, lambda side: [])
+    source, target = make_codecs(config, tokenizers, counted("a b c c", "b d d d"))
+    assert source.vocabulary is target.vocabulary
+    assert words(source.vocabulary) == ["d", "b", "c"]
+    assert (source.tokenizer, target.tokenizer) == tokenizers
+
+
+def side_texts(side: int) -> list[str]:
+    return [(pair.german, pair.english)[side] for pair in phrasebook.generate(200, 1)]
+
+
+@pytest.mark.parametrize("kind", [BpeTokenizer, UnigramTokenizer])
+@pytest.mark.parametrize("shared", [False, True])
+def test_with_dropout_every_piece_has_an_id(
+    kind: type[BpeTokenizer] | type[UnigramTokenizer], shared: bool
+) -> None:
+    def codecs(dropout: float, min_freq: int = 1) -> tuple[TextCodec, TextCodec]:
+        config = TextConfig(
+            tokenizer=kind(size=120, dropout=dropout),
+            vocabulary=VocabularyConfig(shared=shared, min_freq=min_freq),
+        )
+        tokenizers = learn_tokenizers(config, side_texts)
+        first, second = (
+            Counter(piece for text in side_texts(side) for piece in tokenizers[side].tokenize(text))
+            for side in (0, 1)
+        )
+        return make_codecs(config, tokenizers, (first, second))
+
+    for side, codec in enumerate(codecs(0.3)):
+        assert isinstance(codec.tokenizer, SubwordTokenizer)
+        assert set(words(codec.vocabulary)) == set(codec.tokenizer.pieces)
+        drawn = codec.encode_sampled(side_texts(side), 1)
+        assert all(UNK_ID not in ids for ids in drawn)
+        assert [codec.decode(ids) for ids in drawn] == side_texts(side)
+        assert all(ids.dtype == np.int32 for ids in drawn)
+        again = codec.encode_sampled(side_texts(side), 1)
+        assert [ids.tolist() for ids in again] == [ids.tolist() for ids in drawn]
+        best = [codec.encode(text).tolist() for text in side_texts(side)]
+        assert [ids.tolist() for ids in drawn] != best
+    # Each counts once more, not more often: who is asked for twice must have been seen.
+    for twice, once in zip(codecs(0.3, min_freq=2), codecs(0.0), strict=True):
+        assert set(words(twice.vocabulary)) == set(words(once.vocabulary))
+    for codec in codecs(0.0):
+        assert isinstance(codec.tokenizer, SubwordTokenizer)
+        assert set(words(codec.vocabulary)) <= set(codec.tokenizer.pieces)
+        drawn = codec.encode_sampled(side_texts(0), 1)
+        assert [ids.tolist() for ids in drawn] == [
+            codec.encode(text).tolist() for text in side_texts(0)
+        ]
+
+
+def test_sampling_leaves_rules_alone() -> None:
+    codec = TextCodec(load_tokenizer(WhitespaceTokenizer(), b""), from_text("a b"))
+    texts = ["a b", "", "b c"]
+    found = codec.encode_sampled(texts, 1)
+    assert [ids.tolist() for ids in found] == [codec.encode(text).tolist() for text in texts]
+    assert codec.encode_sampled([], 1) == []

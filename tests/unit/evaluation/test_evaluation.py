@@ -6,6 +6,7 @@ import pytest
 import sacrebleu
 import torch
 
+from seq2seq_cli.config import TrainingConfig
 from seq2seq_cli.decoding.translator import Translator
 from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.evaluation import metrics
@@ -14,6 +15,7 @@ from seq2seq_cli.evaluation.plots import draw_curves
 from seq2seq_cli.evaluation.validation import Validator
 from seq2seq_cli.model.scoring import perplexity
 from seq2seq_cli.training.metrics_log import MetricsLog, read_metrics
+from seq2seq_cli.training.schedules import Plan
 from tests.unit.training.support import CPU, tiny_trainer
 
 HYPOTHESES = ["The cat sat on the mat.", "Dogs bark", ""]
@@ -99,7 +101,7 @@ def test_validation_translates_logs_samples_and_draws(
 ) -> None:
     trainer = tiny_trainer(tmp_path)
     texts = trainer.data.valid_texts
-    validator = Validator(texts, tmp_path, torch.device("cpu"))
+    validator = Validator(texts, tmp_path, torch.device("cpu"), trainer.plan)
     event = {"event": "valid", "step": 3, "epoch": 1, "perplexity": 9.0}
 
     with caplog.at_level("INFO", logger="seq2seq"):
@@ -114,11 +116,24 @@ def test_validation_translates_logs_samples_and_draws(
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("num_events", [0, 1, 5])
-def test_curves_are_drawn_from_any_number_of_events(num_events: int, tmp_path: Path) -> None:
-    events = [{"event": "valid", "step": i, "perplexity": 5.0 + i} for i in range(num_events)]
+def test_without_validation_data_only_curves_are_drawn(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, data={"valid": "none"}, validation={"metric": "train_loss"})
+    validator = Validator(trainer.data.valid_texts, tmp_path, CPU, trainer.plan)
 
-    draw_curves(tmp_path / "c.png", events, "title")
+    assert validator(trainer.translator, {"event": "valid", "step": 3, "train_loss": 2.0}) == {}
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("num_events", [0, 1, 5])
+@pytest.mark.parametrize("steps", [None, 1, 1000])
+@pytest.mark.parametrize("schedule", [{"kind": "plateau"}, {"kind": "halving"}])
+def test_curves_are_drawn_from_any_number_of_events(
+    num_events: int, steps: int | None, schedule: dict[str, str], tmp_path: Path
+) -> None:
+    events = [{"event": "valid", "step": i, "perplexity": 5.0 + i} for i in range(num_events)]
+    training = TrainingConfig.model_validate({"learning_rate_schedule": schedule})
+
+    draw_curves(tmp_path / "c.png", events, "title", Plan(training, steps, 100))
 
     assert (tmp_path / "c.png").stat().st_size > 1000
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,14 @@ import safetensors
 import safetensors.torch
 import torch
 
-from seq2seq_cli.config import BpeTokenizer, Config, TranslatorConfig, WordsTokenizer
-from seq2seq_cli.data.tokenizers import learn_tokenizer
+from seq2seq_cli.config import (
+    BpeTokenizer,
+    Config,
+    SpacyTokenizer,
+    TranslatorConfig,
+    WordsTokenizer,
+)
+from seq2seq_cli.data.tokenizers import SubwordTokenizer, load_tokenizer
 from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary
 from seq2seq_cli.errors import ModelFileError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
@@ -25,10 +33,10 @@ def words_translator() -> TranslatorFile:
     model = small_model(ARCHITECTURES["deep"])
     codecs = [
         TextCodec(
-            learn_tokenizer(WordsTokenizer(), list),
+            load_tokenizer(WordsTokenizer(), b"", language),
             Vocabulary([f"{side}{number}" for number in range(size - 4)]),
         )
-        for side, size in [("s", 23), ("t", 19)]
+        for side, size, language in [("s", 23, "de"), ("t", 19, "en")]
     ]
     config = TranslatorConfig.model_validate(
         {"name": "tiny", "data": {"source": "de", "target": "en"}, "model": ARCHITECTURES["deep"]}
@@ -38,28 +46,62 @@ def words_translator() -> TranslatorFile:
 
 def shared_bpe_translator() -> TranslatorFile:
     tokenizer_config = BpeTokenizer(size=30)
-    tokenizer = learn_tokenizer(tokenizer_config, lambda: TEXTS)
+    tokenizer = SubwordTokenizer.learn(tokenizer_config, TEXTS)
     pieces = {piece for text in TEXTS for piece in tokenizer.tokenize(text)}
     codec = TextCodec(tokenizer, Vocabulary(sorted(pieces)))
     size = len(codec.vocabulary)
     model = Seq2Seq(ARCHITECTURES["bridge over sizes"], size, size).eval()
     config = TranslatorConfig.model_validate(
-        {"data": {"tokenizer": tokenizer_config}, "model": ARCHITECTURES["bridge over sizes"]}
+        {
+            "data": {"tokenizer": tokenizer_config, "vocabulary": {"shared": True}},
+            "model": ARCHITECTURES["bridge over sizes"],
+        }
     )
     return TranslatorFile(config, codec, codec, model)
 
 
-@pytest.mark.parametrize("make", [words_translator, shared_bpe_translator])
-def test_round_trip(make: object, tmp_path: Path) -> None:
-    translator = words_translator() if make is words_translator else shared_bpe_translator()
+def shared_spacy_translator() -> TranslatorFile:
+    vocabulary = Vocabulary(["der", "Hund", "läuft", "the", "dog", "doesn't", "does", "n't", "!"])
+    config = TranslatorConfig.model_validate(
+        {
+            "data": {
+                "source": "deu",
+                "target": "en",
+                "tokenizer": {"kind": "spacy"},
+                "vocabulary": {"shared": True},
+            },
+            "model": ARCHITECTURES["deep"],
+        }
+    )
+    source, target = (
+        TextCodec(load_tokenizer(SpacyTokenizer(), b"", language), vocabulary)
+        for language in ("deu", "en")
+    )
+    model = Seq2Seq(config.model, len(vocabulary), len(vocabulary)).eval()
+    return TranslatorFile(config, source, target, model)
+
+
+MAKERS = [words_translator, shared_bpe_translator, shared_spacy_translator]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_round_trip(make: Callable[[], TranslatorFile], tmp_path: Path) -> None:
+    translator = make()
     save_translator(tmp_path / "m.safetensors", translator)
 
     loaded = load_translator(tmp_path / "m.safetensors", CPU)
 
     assert loaded.config == translator.config
-    assert (loaded.source is loaded.target) == (translator.source is translator.target)
-    assert loaded.target.vocabulary.tokens == translator.target.vocabulary.tokens
-    assert loaded.source.encode(TEXTS[0]).tolist() == translator.source.encode(TEXTS[0]).tolist()
+    shared = translator.source.vocabulary is translator.target.vocabulary
+    assert (loaded.source.vocabulary is loaded.target.vocabulary) == shared
+    for before, after in [
+        (translator.source, loaded.source),
+        (translator.target, loaded.target),
+    ]:
+        assert after.vocabulary.tokens == before.vocabulary.tokens
+        for text in [*TEXTS, "the dog doesn't!"]:
+            assert after.encode(text).tolist() == before.encode(text).tolist()
+            assert after.decode(after.encode(text)) == before.decode(before.encode(text))
     weights = loaded.model.state_dict()
     assert all(torch.equal(w, weights[n]) for n, w in translator.model.state_dict().items())
     assert not loaded.model.training
@@ -68,11 +110,52 @@ def test_round_trip(make: object, tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.model(batch), translator.model(batch))
 
 
-def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_translator(tmp_path / name, words_translator())
+@pytest.mark.parametrize("make", MAKERS)
+def test_equal_content_gives_equal_bytes(
+    make: Callable[[], TranslatorFile], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    save_translator(tmp_path / "a", make())
+    torch.manual_seed(1)
+    save_translator(tmp_path / "b", make())
+    save_translator(tmp_path / "c", load_translator(tmp_path / "a", CPU))
 
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_what_is_shared_is_kept_once(make: Callable[[], TranslatorFile], tmp_path: Path) -> None:
+    save_translator(tmp_path / "m", make())
+
+    with safetensors.safe_open(tmp_path / "m", framework="pt") as file:
+        metadata = json.loads(file.metadata()["seq2seq"])
+        names = {name for name in file.keys() if not name.startswith("model.")}  # noqa: SIM118
+
+    sides = ("source", "target") if make is words_translator else ("source",)
+    assert names == {f"{what}.{side}" for what in ("tokenizer", "vocabulary") for side in sides}
+    assert metadata["vocabularies"] == ("separate" if len(sides) == 2 else "shared")
+
+
+def test_the_languages_of_the_config_decide_how_text_is_put_together(tmp_path: Path) -> None:
+    translator = words_translator()
+    data = translator.config.data.model_copy(update={"target": "fr"})
+    config = translator.config.model_copy(update={"data": data})
+    file = TranslatorFile(config, translator.source, translator.target, translator.model)
+    save_translator(tmp_path / "m", file)
+
+    loaded = load_translator(tmp_path / "m", CPU)
+
+    assert loaded.source.tokenizer.detokenize(["a", "!"]) == "a!"
+    assert loaded.target.tokenizer.detokenize(["a", "!"]) == "a !"
+
+
+def test_a_file_that_wants_spacy_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_translator(tmp_path / "m", shared_spacy_translator())
+    monkeypatch.setitem(sys.modules, "spacy", None)
+
+    with pytest.raises(ModelFileError, match=r"m: .*pip install 'seq2seq-cli\[spacy\]'"):
+        load_translator(tmp_path / "m", CPU)
 
 
 def test_no_path_of_the_training_machine_is_inside(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Properties of the encoder-decoder: sizes, padding, batches, teacher forcing, steps."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -32,7 +33,13 @@ from tests.unit.model.support import (
 architectures = pytest.mark.parametrize("config", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
 
 
-def step_by_step_loss(model: Seq2Seq, batch: Batch, forced: list[bool] | None) -> Tensor:
+def coins(batch: Batch, *rows: Sequence[bool]) -> Tensor:
+    """For each step after the first, whether the true token is fed; rows go on and on."""
+    width = batch.trg_ids.size(1) - 2
+    return torch.tensor([list(itertools.islice(itertools.cycle(row), width)) for row in rows])
+
+
+def step_by_step_loss(model: Seq2Seq, batch: Batch, forced: Tensor | None) -> Tensor:
     """The plain loop: one token a step, each step's loss added by hand."""
     _, state = model.encode(batch)
     total = torch.zeros(())
@@ -41,8 +48,9 @@ def step_by_step_loss(model: Seq2Seq, batch: Batch, forced: list[bool] | None) -
         log_probs, state = model.step(fed, state)
         wanted = batch.trg_ids[:, step + 1]
         total = total - log_probs[wanted != PAD_ID, wanted[wanted != PAD_ID]].sum()
-        use_truth = forced is None or (step < len(forced) and forced[step])
-        fed = wanted if use_truth else log_probs.argmax(dim=1)
+        guess = log_probs.argmax(dim=1)
+        if step + 2 < batch.trg_ids.size(1):
+            fed = wanted if forced is None else torch.where(forced[:, step], wanted, guess)
     return total
 
 
@@ -81,9 +89,10 @@ def test_padding_never_changes_a_result(config: ModelConfig) -> None:
     model = small_model(config)
     batch = small_batch()
 
-    for forced in (None, [False] * 20, [True, False, True, False, False, True] * 3):
-        loss, count = model(batch, forced)
-        wide_loss, wide_count = model(widened(batch, 4), forced)
+    wide = widened(batch, 4)
+    for pattern in (None, [False], [True, False, True, False, False, True]):
+        loss, count = model(batch, coins(batch, pattern) if pattern else None)
+        wide_loss, wide_count = model(wide, coins(wide, pattern) if pattern else None)
         torch.testing.assert_close(wide_loss, loss)
         assert wide_count == count
     encoded, state = model.encode(batch)
@@ -98,9 +107,13 @@ def test_a_batch_is_the_sum_of_its_sentences(config: ModelConfig) -> None:
     model = small_model(config)
     batch = small_batch()
 
-    for forced in (None, [False] * 20):
-        loss, count = model(batch, forced)
-        alone = [model(row(batch, index), forced) for index in range(5)]
+    rows = [[True, False], [False], [True], [False, True, True], [True, False, False]]
+    for each in (None, [[False]] * 5, rows):
+        loss, count = model(batch, coins(batch, *each) if each else None)
+        alone = [
+            model(one, coins(one, each[index]) if each else None)
+            for index, one in enumerate(row(batch, index) for index in range(5))
+        ]
         torch.testing.assert_close(sum(part for part, _ in alone), loss)
         assert sum(number for _, number in alone) == count == batch.num_target_tokens
 
@@ -135,25 +148,43 @@ def test_any_mix_of_forced_and_free_steps_is_the_plain_loop(config: ModelConfig)
     batch = small_batch(trg_lens=(3, 2, 3, 1, 3))
 
     losses = set()
-    for forced in itertools.product([True, False], repeat=3):
-        loss, _ = model(batch, list(forced))
-        torch.testing.assert_close(loss, step_by_step_loss(model, batch, list(forced)))
+    for steps in itertools.product([True, False], repeat=3):
+        forced = coins(batch, steps)
+        loss, _ = model(batch, forced)
+        torch.testing.assert_close(loss, step_by_step_loss(model, batch, forced))
         losses.add(round(loss.item(), 4))
     assert len(losses) > 1  # else feeding itself never changed what the model was fed
+
+
+@architectures
+def test_coins_for_each_token_are_the_plain_loop(config: ModelConfig) -> None:
+    model = small_model(config)
+    batch = small_batch()
+    random = torch.Generator().manual_seed(1)
+    for ratio in (0.2, 0.5, 0.95):
+        forced = torch.rand(5, batch.trg_ids.size(1) - 2, generator=random) < ratio
+        torch.testing.assert_close(model(batch, forced)[0], step_by_step_loss(model, batch, forced))
+
+
+def test_sentences_with_the_same_coins_may_share_them() -> None:
+    model = small_model(ARCHITECTURES["deep"])
+    batch = small_batch()
+    pattern = [True, False, False]
+    shared, repeated = coins(batch, pattern), coins(batch, *[pattern] * 5)
+    assert torch.equal(model(batch, shared)[0], model(batch, repeated)[0])
 
 
 def test_all_forced_is_teacher_forcing() -> None:
     model = small_model(ARCHITECTURES["deep"])
     batch = small_batch()
 
-    assert torch.equal(model(batch, [True] * 20)[0], model(batch)[0])
+    assert torch.equal(model(batch, coins(batch, [True]))[0], model(batch)[0])
 
 
 def test_gradients_of_a_mixed_unroll_are_those_of_the_plain_loop() -> None:
     model = small_model(ARCHITECTURES["deep"])
     batch = small_batch()
-    forced = [True, False, True, True, False, False]
-
+    forced = coins(batch, [True, False, True, True, False, False])
     parameters = dict(model.named_parameters())
 
     ours = torch.autograd.grad(model(batch, forced)[0], [*parameters.values()])

@@ -30,8 +30,10 @@ def write_corpus(folder: Path) -> None:
 
 
 def tiny_config(folder: Path, **training: Any) -> Config:
-    """A config on that corpus; `validation` among the arguments is its own section."""
+    """A config on that corpus; `data`, `model` and `validation` among the arguments are
+    their own sections."""
     validation = training.pop("validation", {})
+    data = training.pop("data", {})
     model = training.pop("model", {})
     sizes = {"embedding_dim": 8, "hidden_size": 16, "num_layers": 2}
     return Config.model_validate(
@@ -43,6 +45,7 @@ def tiny_config(folder: Path, **training: Any) -> Config:
                 "train": str(folder / "train.tsv"),
                 "valid": str(folder / "valid.tsv"),
                 "columns": {"source": "de", "target": "en"},
+                **data,
             },
             "model": {"encoder": sizes, "decoder": sizes, "dropout": 0.2, **model},
             "training": {"epochs": 2, "batch_size": 16, "log_every": 1, **training},

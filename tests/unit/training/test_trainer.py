@@ -89,6 +89,11 @@ def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
         {"optimizer": {"kind": "adamw"}, "learning_rate_schedule": {"kind": "cosine"}},
         {"optimizer": {"kind": "sgd", "momentum": 0.9, "learning_rate": 0.5}},
         {"batch_unit": "tokens", "batch_size": 60},
+        {"teacher_forcing": {"kind": "exponential", "k": 0.9, "per": "token"}},
+        {"learning_rate_schedule": {"kind": "halving", "after_epochs": 0.5, "every_epochs": 0.25}},
+        {"data": {"tokenizer": {"kind": "bpe", "size": 60, "dropout": 0.3}}},
+        {"validation": {"metric": "train_loss"}, "log_every": 3},
+        {"data": {"valid": "none"}, "validation": {"metric": "train_loss"}},
     ],
 )
 @pytest.mark.parametrize("stop_at", [1, 8, 11])
@@ -96,7 +101,8 @@ def test_resumed_equals_never_stopped(
     options: dict[str, Any], stop_at: int, tmp_path: Path
 ) -> None:
     straight = tiny_trainer(tmp_path, save_every=3, **options)
-    run(straight, tmp_path)
+    events = read_metrics(run(straight, tmp_path) / "metrics.jsonl")
+    straight_losses = [event["train_loss"] for event in events if event["event"] == "valid"]
 
     stopped = tiny_trainer(tmp_path, save_every=3, **options)
     run_dir = tmp_path / "run"
@@ -125,8 +131,11 @@ def test_resumed_equals_never_stopped(
     assert_same_weights(weights(straight), weights(resumed))
     events = read_metrics(run_dir / "metrics.jsonl")
     steps = [event["step"] for event in events if event["event"] == "train"]
-    assert steps == list(range(1, straight.state.step + 1))
-    assert [e["epoch"] for e in events if e["event"] == "valid"] == [1, 2]
+    every = straight.config.training.log_every
+    assert steps == [step for step in range(1, straight.state.step + 1) if step % every == 0]
+    valid = [event for event in events if event["event"] == "valid"]
+    assert [event["epoch"] for event in valid] == [1, 2]
+    assert [event["train_loss"] for event in valid] == pytest.approx(straight_losses, rel=1e-6)
 
 
 def test_a_stop_in_the_last_step_still_gets_its_validation(tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_a_stop_in_the_last_step_still_gets_its_validation(tmp_path: Path) -> No
     for index in range(3):
         trainer.train_step(
             pairs_batch(
-                trainer.data.train.pairs, trainer._epoch_batches(1)[index], reverse_source=False
+                trainer.data.train.pairs, trainer.epoch_batches(1)[index], reverse_source=False
             )
         )
     with pytest.raises(Interrupted):
@@ -160,7 +169,7 @@ def test_a_step_clips_the_gradient_of_the_mean_token_loss(tmp_path: Path) -> Non
         model={"dropout": 0.0},
     )
     pairs = trainer.data.train.pairs
-    batch = pairs_batch(pairs, trainer._epoch_batches(1)[0], reverse_source=False)
+    batch = pairs_batch(pairs, trainer.epoch_batches(1)[0], reverse_source=False)
     loss_sum, num_tokens = trainer.model(batch)
     (loss_sum / num_tokens).backward()
     gradients = [p.grad.clone() for p in trainer.model.parameters() if p.grad is not None]
@@ -185,9 +194,7 @@ def test_label_smoothing_is_in_the_training_loss_only(tmp_path: Path) -> None:
         trainer.model.decoder.output.weight.zero_()
         trainer.model.decoder.output.bias.copy_(bias)
     log_probs = bias.log_softmax(dim=0)
-    batch = pairs_batch(
-        trainer.data.train.pairs, trainer._epoch_batches(1)[0], reverse_source=False
-    )
+    batch = pairs_batch(trainer.data.train.pairs, trainer.epoch_batches(1)[0], reverse_source=False)
     targets = batch.trg_ids[:, 1:]
     targets = targets[targets != 0]
     plain = -log_probs[targets].mean().item()
@@ -223,6 +230,62 @@ def test_metrics_have_the_keys_people_rely_on(tmp_path: Path) -> None:
     assert valid["free_running_perplexity"] == pytest.approx(
         math.exp(valid["free_running_loss"]), rel=1e-4
     )
+
+
+def test_the_training_loss_is_the_mean_since_the_last_validation(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, validation={"every": 3, "metric": "train_loss"})
+    taken: list[tuple[float, int]] = []
+    take_step = trainer.train_step
+
+    def remember(batch: Any) -> Any:
+        result = take_step(batch)
+        taken.append((result.loss_sum.item(), result.num_tokens))
+        return result
+
+    trainer.train_step = remember  # type: ignore[method-assign]
+    run_dir = run(trainer, tmp_path)
+
+    valid = [e for e in read_metrics(run_dir / "metrics.jsonl") if e["event"] == "valid"]
+    begins = [0, *(event["step"] for event in valid)]
+    for event, begin in zip(valid, begins, strict=False):
+        losses, tokens = zip(*taken[begin : event["step"]], strict=True)
+        assert event["train_loss"] == pytest.approx(sum(losses) / sum(tokens), rel=1e-5)
+    best = min(valid, key=lambda event: float(event["train_loss"]))
+    assert trainer.state.best_step == best["step"]
+
+
+def test_without_validation_data_the_training_loss_decides(tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tmp_path, data={"valid": "none"}, validation={"metric": "train_loss"}, epochs=3
+    )
+    scores = Scores()
+    run_dir = run(trainer, tmp_path, scores)
+
+    assert scores.steps == [8, 16, 24]
+    last = read_metrics(run_dir / "metrics.jsonl")[-1]
+    assert set(last) == {"event", "step", "epoch", "seconds", "train_loss", "bleu"}
+    assert (run_dir / "best.safetensors").exists()
+
+
+def test_subwords_are_sampled_anew_in_each_epoch(tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tmp_path, data={"tokenizer": {"kind": "bpe", "size": 60, "dropout": 0.5}}
+    )
+    indices = trainer.epoch_batches(1)[0]
+    first = trainer.train_batch(indices)
+    again = trainer.train_batch(indices)
+    trainer.state.epoch = 2
+    later = trainer.train_batch(indices)
+
+    assert torch.equal(first.src_ids, again.src_ids)
+    assert first.src_ids.tolist() != later.src_ids.tolist()
+    source = trainer.data.source
+    for batch in (first, later):
+        texts = [
+            source.decode(row[1 : length - 1].tolist())
+            for row, length in zip(batch.src_ids, batch.src_lens.tolist(), strict=True)
+        ]
+        assert texts == [trainer.data.train_texts[index][0] for index in indices]
 
 
 @pytest.mark.parametrize(
