@@ -154,7 +154,7 @@ class UnigramTokenizer(_Subwords):
     kind: Literal["unigram"] = "unigram"
     """Unigram language-model subwords, learned on the training data (sentencepiece)."""
     dropout: Fraction = 0.0
-    """In training, cut this share of the words at random, not at best (Kudo 2018, alpha .2)."""
+    """In training, draw the cuts of this share of the words at random (Kudo 2018, alpha .2)."""
 
 
 TokenizerConfig = Annotated[
@@ -312,15 +312,15 @@ class DataConfig(TextConfig):
     """Where the text comes from, and what a translator must know about it."""
 
     dataset: Annotated[str, BeforeValidator(_corpus_name)] | None = None
-    """phrasebook, multi30k, tatoeba, `hf:NAME`, `kaggle:OWNER/NAME/FILE.csv`; or name files:"""
+    """A corpus by name: phrasebook, multi30k, tatoeba, hf:NAME, kaggle:OWNER/NAME/FILE.csv."""
     train: TextPairs | None = None
-    """A table (.csv .tsv .txt .jsonl .parquet), or {source: FILE, target: FILE}; .gz, .zst too."""
+    """A table (.csv .tsv .txt .jsonl .parquet), a list or pattern of such, or two text files."""
     valid: TextPairs | None = None
     """Given like `train`; `none`: do without; absent: the corpus' own, else cut from `train`."""
     test: TextPairs | None = None
     """The same for `evaluate`; training never looks at it."""
     columns: Columns | None = None
-    """Of tables; absent: those named like the languages, or the first two of unnamed ones."""
+    """Columns of the pairs; absent: those named like the languages, or the first two unnamed."""
     header: Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)] = "auto"
     """Whether tables begin with their columns' names; auto: look, and log what was seen."""
     hf: HubConfig = HubConfig()
@@ -555,7 +555,7 @@ class ExponentialForcing(_Forcing):
     kind: Literal["exponential"] = "exponential"
     """k^i at step i (Bengio et al. 2015)."""
     k: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
-    """Its logarithm's inverse is the steps that take the probability down to 1/e."""
+    """After 1 / (1 - k) steps the probability is about a third."""
 
 
 class InverseSigmoidForcing(_Forcing):

@@ -1,8 +1,10 @@
 """Which pairs of a corpus look as if their sides did not belong together.
 
-Words that translate each other turn up in the same pairs far more often than chance would have it.
-The strength of that link is Dice's coefficient: twice the pairs with both words, by the pairs with
-either one. A pair in which hardly any word finds a partner on the other side is suspicious.
+Words that translate each other turn up in the same pairs far more often than chance would have it;
+Dice's coefficient (twice the pairs with both words, by the pairs with either one) tells how far.
+Each word of a pair that has such partners then speaks for the pair when one of them is on the other
+side, and against it when none is, the louder the more reliably it meets them elsewhere. A pair is
+suspicious when all its words together say so: a likelihood ratio, as if they were independent.
 """
 
 from __future__ import annotations
@@ -14,16 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 Whole = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 MIN_PAIRS = 3  # a word, and a link, is judged by no fewer pairs
-MAX_SHARE = 0.1  # words in more of the pairs (articles, full stops) say little
-MIN_DICE = 0.1  # a word whose best link is weaker has no known partner
+MAX_SHARE = 0.3  # words in more of the pairs (articles, full stops) say little
 NEAR_BEST = 0.3  # links this strong, by a word's best one, are its partners too
-MIN_WORDS = 6  # words with a known partner that a pair must have to be judged,
-MIN_WORDS_OF_SIDE = 2  # and on each side
-MAX_MATCHED = 0.15  # share of them that find one, at most, in a suspicious pair
 MAX_TOKENS = 100  # longer sides are not judged: work grows with the product of the sides
+BY_CHANCE = 0.05  # how often a word meets a partner in a pair that is none
+SUSPICIOUS = -8.0  # log of the odds below which a pair is: 1 to 3,000
 
 _CHUNK = 20_000  # pairs at a time
 _NONE: Whole = np.empty(0, dtype=np.int64)
@@ -48,9 +49,9 @@ class Links(NamedTuple):
     keys: Whole
     """source id * number of target words + target id, ascending."""
     num_targets: int
-    has_partner_source: Mask
-    """By source id."""
-    has_partner_target: Mask
+    reliable_source: Floats
+    """By source id: share of its pairs in which it meets a partner; 0 for a word without one."""
+    reliable_target: Floats
 
 
 def sorted_distinct(values: Whole) -> Whole:
@@ -94,35 +95,58 @@ def find_links(pairs: Sides, num_sources: int, num_targets: int) -> Links:
     np.maximum.at(best_source, source, dice)
     np.maximum.at(best_target, target, dice)
     near = (dice >= NEAR_BEST * best_source[source]) | (dice >= NEAR_BEST * best_target[target])
-    return Links(keys[near], num_targets, best_source >= MIN_DICE, best_target >= MIN_DICE)
+    links = Links(keys[near], num_targets, best_source, best_target)
+    met_source, met_target = np.zeros(num_sources), np.zeros(num_targets)
+    for chunk in _chunks(pairs):
+        judged, found_source, found_target = _matched(chunk, links)
+        met_source += np.bincount(judged.source[found_source], minlength=num_sources)
+        met_target += np.bincount(judged.target[found_target], minlength=num_targets)
+    return links._replace(
+        reliable_source=_reliability(met_source, source_pairs) * (best_source > 0),
+        reliable_target=_reliability(met_target, target_pairs) * (best_target > 0),
+    )
+
+
+def _reliability(met: Floats, pairs: Whole) -> Floats:
+    """Shares, drawn towards one third where few pairs are known; more than chance, less than 1."""
+    shares: Floats = np.clip((met + 0.5) / (pairs + 1.5), 1.2 * BY_CHANCE, 0.98)
+    return shares
 
 
 def suspicious(pairs: Sides, links: Links) -> Mask:
-    """For each pair, whether next to none of its words that have a known partner find one."""
-    if not len(links.keys) or not len(pairs):
-        return np.zeros(len(pairs), dtype=np.bool_)
-    return np.concatenate([_suspicious(chunk, links) for chunk in _chunks(pairs)])
+    """For each pair, whether its words speak against it."""
+    chunks = [log_odds(chunk, links) < SUSPICIOUS for chunk in _chunks(pairs)]
+    return np.concatenate([np.zeros(0, dtype=np.bool_), *chunks])
 
 
-def _suspicious(pairs: Sides, links: Links) -> Mask:
-    judged = _only(pairs, links.has_partner_source, links.has_partner_target)
+def log_odds(pairs: Sides, links: Links) -> Floats:
+    """For each pair, the logarithm of how much likelier its words' meetings are in a pair of
+    translations than in one of strangers; 0 where no word says anything."""
+    judged, found_source, found_target = _matched(pairs, links)
+    odds = np.zeros(len(pairs))
+    for ids, offsets, found, reliable in [
+        (judged.source, judged.source_offsets, found_source, links.reliable_source),
+        (judged.target, judged.target_offsets, found_target, links.reliable_target),
+    ]:
+        share = reliable[ids]
+        evidence = np.where(found, share / BY_CHANCE, (1.0 - share) / (1.0 - BY_CHANCE))
+        before = np.concatenate([[0.0], np.cumsum(np.log(evidence))])
+        odds += before[offsets[1:]] - before[offsets[:-1]]
+    return odds
+
+
+def _matched(pairs: Sides, links: Links) -> tuple[Sides, Mask, Mask]:
+    """The words that have partners, and whether each finds one in its pair."""
+    judged = _only(pairs, links.reliable_source > 0, links.reliable_target > 0)
     source, target, source_places, target_places = _together(judged)
     keys = source * links.num_targets + target
-    found = np.minimum(np.searchsorted(links.keys, keys), len(links.keys) - 1)
-    linked = links.keys[found] == keys
-    num_judged, num_matched = np.zeros(len(pairs)), np.zeros(len(pairs))
-    enough = np.ones(len(pairs), dtype=np.bool_)
-    for offsets, places in [
-        (judged.source_offsets, source_places[linked]),
-        (judged.target_offsets, target_places[linked]),
-    ]:
-        matched = np.zeros(offsets[-1], dtype=np.int64)
-        matched[places] = 1
-        before = np.concatenate([[0], np.cumsum(matched)])
-        num_matched += before[offsets[1:]] - before[offsets[:-1]]
-        num_judged += np.diff(offsets)
-        enough &= np.diff(offsets) >= MIN_WORDS_OF_SIDE
-    return enough & (num_judged >= MIN_WORDS) & (num_matched <= MAX_MATCHED * num_judged)
+    found = np.minimum(np.searchsorted(links.keys, keys), max(0, len(links.keys) - 1))
+    linked = links.keys[found] == keys if len(links.keys) else np.zeros(0, dtype=np.bool_)
+    found_source = np.zeros(len(judged.source), dtype=np.bool_)
+    found_target = np.zeros(len(judged.target), dtype=np.bool_)
+    found_source[source_places[linked]] = True
+    found_target[target_places[linked]] = True
+    return judged, found_source, found_target
 
 
 def _chunks(pairs: Sides) -> Iterator[Sides]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from seq2seq_cli.console import table
@@ -36,7 +38,8 @@ def as_text(report: DataReport) -> str:
         parts.append("nothing here is enough to hurt training")
     else:
         parts.append("nothing to find fault with")
-    return "\n\n".join(parts)
+    # Files under the folder where one stands are named from there.
+    return "\n\n".join(parts).replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def _counts(splits: dict[str, SplitReport]) -> str:
@@ -90,7 +93,8 @@ def _bar(share: float) -> str:
 
 def _described(finding: Finding) -> str:
     mark = "!" if finding.harmful else " "
-    unit = "words" if finding.kind == "unknown_words" else "lines"
+    unit = "word" if finding.kind == "unknown_words" else "line"
+    unit += "s" if finding.count != 1 else ""
     share = f"{finding.share:.1%}" if finding.share >= 0.0005 else "under 0.1%"
     title = KINDS[finding.kind].title
     lines = [f"{mark} {finding.split}: {finding.count:,} {unit} ({share}): {title}"]

@@ -72,7 +72,7 @@ KINDS = {
     "misaligned": Kind("no words that go together: is a line missing somewhere?", 0.01),
     "duplicate": Kind("a pair that was there before", None),
     "overlap": Kind("its source is in the training data: scores would flatter", 0.01),
-    "unknown_words": Kind("words that the vocabulary does not have", 0.1),
+    "unknown_words": Kind("not in the vocabulary; subwords (bpe) leave hardly any", 0.1),
 }
 
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import re
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from seq2seq_cli.config import DataConfig
-from seq2seq_cli.data import hubs, languages, phrasebook, tables
-from seq2seq_cli.data.corpus import (
-    OnFault,
-    PairSource,
-    iter_lines,
-    parallel_source,
-    read_lines,
-)
-from seq2seq_cli.data.downloads import cache_path, download, has_digest, own_path
+from seq2seq_cli.data import hubs, phrasebook, tables, tatoeba
+from seq2seq_cli.data.corpus import OnFault, PairSource, parallel_source
+from seq2seq_cli.data.downloads import by_hand, cache_path, download, find_own, has_digest
 from seq2seq_cli.errors import DataError
 from seq2seq_cli.files import checksum
 
@@ -49,16 +38,6 @@ _MULTI30K_DIGESTS = {
     "test_2016_flickr.cs.gz": "md5:3104872229daa1bef3b401d44dd2220b",
 }
 _MULTI30K_MAX_BYTES = 50_000_000  # the largest file has well under 1 MB
-
-_TATOEBA_URL = "https://www.manythings.org/anki/"
-# The zips are made anew now and then, so there are no checksums to hold them to. What is checked
-# instead is that they are whole and hold what they should, within bounds that leave the largest of
-# them (some 20 MB, 100 MB of text) plenty of room but keep a zip bomb out of memory.
-_TATOEBA_MAX_ZIP_BYTES = 64_000_000
-_TATOEBA_MAX_MEMBERS = 20
-_TATOEBA_MAX_TEXT_BYTES = 300_000_000
-_TATOEBA_MAX_LINE_BYTES = 1_000_000
-_TATOEBA_LINES_LOOKED_AT = 10  # enough to tell English and its translation from anything else
 
 
 def splits(config: DataConfig) -> tuple[str, ...]:
@@ -106,7 +85,7 @@ def _own_sources(config: DataConfig, split: str) -> list[PairSource]:
     if kind == "multi30k":
         return [_multi30k_source(config, split)]
     if kind == "tatoeba":
-        return [_tatoeba_source(config)]
+        return [tatoeba.pair_source(*_codes(config))]
     if kind == "hf":
         return [hubs.hf_source(config, split)]
     path = hubs.kaggle_file(config)
@@ -150,7 +129,7 @@ def _multi30k_source(config: DataConfig, split: str) -> PairSource:
 
 def _find_multi30k(file_name: str) -> Path:
     """Return where a file of Multi30k is on this machine, fetching it if need be."""
-    own = _find_own("multi30k", file_name, file_name.removesuffix(".gz"))
+    own = find_own("multi30k", file_name, file_name.removesuffix(".gz"))
     if own:
         return own
     path = cache_path("multi30k", file_name)
@@ -165,169 +144,6 @@ def _find_multi30k(file_name: str) -> Path:
         path,
         has_digest(digest),
         max_bytes=_MULTI30K_MAX_BYTES,
-        hint=_by_hand(f"multi30k/{file_name}"),
+        hint=by_hand(f"multi30k/{file_name}"),
     )
     return path
-
-
-def _find_own(corpus: str, *file_names: str) -> Path | None:
-    """Return the first of these files that a person has in a folder of their own."""
-    folder = own_path(corpus)
-    if folder is None:
-        return None
-    for name in file_names:
-        if (folder / name).is_file():
-            return folder / name
-    logger.info("%s is not in %s; using the cache or the network", file_names[0], folder)
-    return None
-
-
-def _by_hand(place: str) -> str:
-    return (
-        "; it can be fetched by hand too: set SEQ2SEQ_DATA to a folder "
-        f"and save it there as {place}"
-    )
-
-
-# ---------------------------------------------------------------- Tatoeba
-
-
-class _DamageError(Exception):
-    """What is wrong with a zip, in words that go after its name."""
-
-
-def _tatoeba_source(config: DataConfig) -> PairSource:
-    """Lines `English, tab, translation[, tab, attribution]`, zipped, from manythings.org."""
-    codes = [languages.tatoeba_code(code) for code in _codes(config)]
-    from_english = codes[0] == "eng"
-    other = codes[1] if from_english else codes[0]
-    # A code becomes part of an address and of a file's name.
-    if other == "eng" or not re.fullmatch("[a-z]{2,8}", other):
-        raise DataError(f"tatoeba has no language {other!r} beside English")
-    path = _find_tatoeba(other)
-    member = f"{other}.txt"
-    is_zip = path.suffix == ".zip"
-    name = f"{path}:{member}" if is_zip else str(path)
-
-    def read(on_fault: OnFault) -> Iterator[tuple[int, str, str]]:
-        if not is_zip:
-            yield from _tatoeba_pairs(read_lines(path, on_fault), name, from_english, on_fault)
-            return
-        try:
-            lines = iter_lines(_member_lines(path, member), name, on_fault)
-            yield from _tatoeba_pairs(lines, name, from_english, on_fault)
-        except _DamageError as error:
-            raise DataError(f"{path}: {error}") from error
-
-    return PairSource(name, name, read)
-
-
-def _find_tatoeba(code: str) -> Path:
-    """Return where the pairs of English and another language are, fetching them if need be."""
-    file_name, member = f"{code}-eng.zip", f"{code}.txt"
-    own = _find_own("tatoeba", file_name, member)
-    if own:
-        problem = _tatoeba_problem(own, member) if own.suffix == ".zip" else None
-        if problem is not None:
-            raise DataError(f"{own}: {problem}")
-        return own
-    path = cache_path("tatoeba", file_name)
-    if path.is_file():
-        problem = _tatoeba_problem(path, member)
-        if problem is None:
-            return path
-        logger.warning("%s is damaged (%s); fetching it again", path, problem)
-    download(
-        _TATOEBA_URL + file_name,
-        path,
-        lambda data: _tatoeba_problem(io.BytesIO(data), member),
-        max_bytes=_TATOEBA_MAX_ZIP_BYTES,
-        hint=_by_hand(f"tatoeba/{file_name}"),
-        not_found=(
-            f"; manythings.org offers no pairs of English and {code!r}: those it has are listed at "
-            f"{_TATOEBA_URL}"
-        ),
-    )
-    return path
-
-
-def _tatoeba_problem(file: Path | IO[bytes], member: str) -> str | None:
-    """Read a zip to its end and say what is wrong with it, if anything is."""
-
-    def refuse(name: str, line: int, text: str) -> None:
-        raise _DamageError(f"{name}, line {line}: {text}")
-
-    num_lines = 0
-    try:
-        for number, line in enumerate(iter_lines(_member_lines(file, member), member, refuse), 1):
-            if not line:
-                continue
-            num_lines += 1
-            cells = line.split("\t")
-            is_pair = len(cells) in (2, 3) and all(cell.strip() for cell in cells[:2])
-            if num_lines <= _TATOEBA_LINES_LOOKED_AT and not is_pair:
-                return f"{member}, line {number}: not a sentence, a tab and its translation"
-    except (_DamageError, DataError) as error:
-        return str(error)
-    return None if num_lines else f"{member} is empty"
-
-
-def _member_lines(file: Path | IO[bytes], member: str) -> Iterator[bytes]:
-    """Yield the lines of a text inside a zip. What the zip says of sizes is not believed: the bytes
-    are counted as they come out. Raises _DamageError.
-    """
-    try:
-        if isinstance(file, Path) and file.stat().st_size > _TATOEBA_MAX_ZIP_BYTES:
-            raise _DamageError(f"larger than {_TATOEBA_MAX_ZIP_BYTES:,} bytes")
-        with (
-            zipfile.ZipFile(file) as archive,
-            archive.open(_only_member(archive, member)) as unpacked,
-            io.BufferedReader(unpacked) as stream,  # type: ignore[type-var]
-        ):
-            num_bytes = 0
-            while line := stream.readline(_TATOEBA_MAX_LINE_BYTES + 1):
-                num_bytes += len(line)
-                if len(line) > _TATOEBA_MAX_LINE_BYTES or num_bytes > _TATOEBA_MAX_TEXT_BYTES:
-                    raise _DamageError(f"{member} unpacks to more than a text of sentence pairs")
-                yield line
-    except OSError as error:
-        raise _DamageError(f"cannot be read: {error.strerror or error}") from error
-    # The zipfile module has no one error for headers that make no sense.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        OverflowError,
-        RuntimeError,
-    ) as error:
-        raise _DamageError(f"damaged, or no zip file: {error or 'it ends too early'}") from error
-
-
-def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    members = archive.infolist()
-    if len(members) > _TATOEBA_MAX_MEMBERS:
-        raise _DamageError(f"has {len(members):,} members; {_TATOEBA_MAX_MEMBERS} would be many")
-    found = [member for member in members if member.filename == name]
-    if len(found) != 1:
-        raise _DamageError(f"holds {name} {len(found)} times, not once")
-    if found[0].flag_bits & 0x1:
-        raise _DamageError(f"{name} is encrypted")
-    # Of the other methods a few bytes can unpack to very many before anyone counts them.
-    if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _DamageError(f"{name} is compressed by an unusual method")
-    return found[0]
-
-
-def _tatoeba_pairs(
-    lines: Iterable[str], name: str, from_english: bool, on_fault: OnFault
-) -> Iterator[tuple[int, str, str]]:
-    for number, line in enumerate(lines, 1):
-        cells = line.split("\t")
-        if not line:
-            continue
-        if len(cells) not in (2, 3):
-            on_fault(name, number, f"cells in this line: {len(cells)}, there should be 2 or 3")
-            continue
-        english, translation = cells[:2]
-        yield (number, english, translation) if from_english else (number, translation, english)

@@ -138,3 +138,23 @@ def _fetch(url: str, label: str, max_bytes: int) -> bytes:
     if length is not None and len(data) < length:
         raise ConnectionError(f"the connection ended after {len(data):,} of {length:,} bytes")
     return bytes(data)
+
+
+def find_own(corpus: str, *file_names: str) -> Path | None:
+    """Return the first of these files that a person has in a folder of their own."""
+    folder = own_path(corpus)
+    if folder is None:
+        return None
+    for name in file_names:
+        if (folder / name).is_file():
+            return folder / name
+    logger.info("%s is not in %s; using the cache or the network", file_names[0], folder)
+    return None
+
+
+def by_hand(place: str) -> str:
+    """Advice for an error: where a file that a person has fetched is looked for."""
+    return (
+        "; it can be fetched by hand too: set SEQ2SEQ_DATA to a folder "
+        f"and save it there as {place}"
+    )

@@ -115,7 +115,10 @@ def _hash(sentence: str) -> int:
 
 def _own_sources(config: DataConfig, split: str) -> list[PairSource]:
     if not has_split(config, split):
-        raise DataError(f"the config does without {split} data (data.{split}: none)")
+        raise DataError(
+            f"the config does without {split} data (data.{split}: none): choose another split with "
+            "--split, or score on files with --source FILE --reference FILE"
+        )
     if config.dataset:
         sources = datasets.pair_sources(config, split)
         assert sources is not None  # the cut has taken care of what a corpus does not have

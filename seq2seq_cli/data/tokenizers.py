@@ -7,16 +7,12 @@ tokenizer again from them: raw text goes in and comes out wherever the model goe
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
-import threading
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import regex
-import sentencepiece
 
 from seq2seq_cli.config import (
     BpeTokenizer,
@@ -30,8 +26,9 @@ from seq2seq_cli.config import (
 )
 from seq2seq_cli.data import detokenizing
 from seq2seq_cli.data.languages import short_code
+from seq2seq_cli.data.spelling import one_spaced, spelt
+from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.errors import ConfigError, ModelFileError
-from seq2seq_cli.randomness import generator
 
 
 class Tokenizer(Protocol):
@@ -93,20 +90,6 @@ def _rule_based(
     return Spacy(config, language)
 
 
-def _spelt(text: str, config: TokenizerConfig) -> str:
-    """Text in the spelling that the config asks for."""
-    if config.lowercase:
-        text = text.lower()
-    # After lower(), which can take a character apart (İ).
-    return unicodedata.normalize("NFC", text) if config.nfc else text
-
-
-def _one_spaced(text: str) -> str:
-    """Text with any white space as one space, and none at its ends. NUL, which would end a text
-    for sentencepiece, is white space too."""
-    return " ".join(text.replace("\0", " ").split())
-
-
 class Whitespace:
     """Tokens are what stands between white space; they are joined by single spaces."""
 
@@ -114,7 +97,7 @@ class Whitespace:
         self._config = config
 
     def tokenize(self, text: str) -> list[str]:
-        return _spelt(text, self._config).split()
+        return spelt(text, self._config).split()
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens)
@@ -131,7 +114,7 @@ class Characters:
         self._config = config
 
     def tokenize(self, text: str) -> list[str]:
-        return list(_one_spaced(_spelt(text, self._config)))
+        return list(one_spaced(spelt(text, self._config)))
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         return "".join(tokens)
@@ -164,7 +147,7 @@ class Words:
         self._spacing = detokenizing.spacing(language)
 
     def tokenize(self, text: str) -> list[str]:
-        text = _spelt(text, self._config)
+        text = spelt(text, self._config)
         if text.isascii() or max(text) < "\u0300":
             return _SIMPLE_WORD_OR_MARK.findall(text)
         # Python counts some control characters as white space that the pattern does not.
@@ -192,7 +175,7 @@ class Spacy:
         self._spacing = detokenizing.spacing(language)
 
     def tokenize(self, text: str) -> list[str]:
-        found = self._tokenize(_one_spaced(_spelt(text, self._config)))
+        found = self._tokenize(one_spaced(spelt(text, self._config)))
         return [token.text for token in found if not token.is_space]
 
     def detokenize(self, tokens: Sequence[str]) -> str:
@@ -223,151 +206,3 @@ def _spacy_rules(language: str) -> Any:
         raise ConfigError(
             f"data.tokenizer: spacy needs more packages for the language {language}: {reason}"
         ) from error
-
-
-# sentencepiece writes a space as U+2581 and leaves out training lines with U+2585. In the text
-# they stand for themselves, so they go in as characters that cannot be there: white space is
-# single spaces by then.
-_RESERVED = {"\u2581": "\x1c", "\u2585": "\x1d"}
-_ESCAPE = str.maketrans(_RESERVED)
-_UNESCAPE = str.maketrans({"\u2581": " ", **{new: old for old, new in _RESERVED.items()}})
-_UNKNOWN = "<unk>"
-
-# sentencepiece has one seed for the process; who sets it must be the one who draws.
-_drawing = threading.Lock()
-_UNIGRAM_ALPHA = 0.2  # Kudo 2018: how much likelier segmentations are preferred
-
-
-class SubwordTokenizer:
-    """BPE (Sennrich et al. 2016) or unigram (Kudo 2018) pieces by sentencepiece.
-
-    What comes back is the text with any white space as one space, and none at its ends. A character
-    that was not in the training text is a piece of its own spelling.
-    """
-
-    def __init__(self, config: BpeTokenizer | UnigramTokenizer, model: bytes) -> None:
-        """Raises ModelFileError when the bytes are no sentencepiece model."""
-        self._config = config
-        self._model = model
-        if not model:  # sentencepiece takes it, and fails at the first use
-            raise ModelFileError("the tokenizer inside is empty")
-        try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise ModelFileError(f"the tokenizer inside is damaged: {error}") from error
-
-    @classmethod
-    def learn(
-        cls, config: BpeTokenizer | UnigramTokenizer, texts: Iterable[str]
-    ) -> SubwordTokenizer:
-        """Raises ConfigError when the text cannot yield as many subwords as asked for."""
-        model = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(_as_input(text, config) for text in texts),
-                model_writer=model,
-                model_type=config.kind,
-                vocab_size=config.size,
-                # The project's own vocabulary has these; here only <unk> has to exist.
-                bos_id=-1,
-                eos_id=-1,
-                pad_id=-1,
-                unk_id=0,
-                character_coverage=1.0,
-                normalization_rule_name="identity",
-                # In bytes; learning from a long line takes the square of its length.
-                max_sentence_length=1 << 14,
-                num_threads=1,  # the same pieces on every machine
-                minloglevel=2,
-            )
-        except RuntimeError as error:
-            most = regex.search(r"<= (\d+)", str(error))
-            least = regex.search(r"\d+ vs (\d+)", str(error))
-            if most:
-                reason = f"it yields at most {most[1]}"
-            elif least:
-                reason = f"its characters alone are {least[1]}"
-            else:
-                reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"data.tokenizer.size: {config.size} {config.kind} subwords cannot be learned from "
-                f"the training data: {reason}"
-            ) from error
-        return cls(config, model.getvalue())
-
-    @property
-    def dropout(self) -> float:
-        """How much `sample` leaves to chance."""
-        return self._config.dropout
-
-    @property
-    def pieces(self) -> list[str]:
-        """All that was learned, whether or not a best segmentation uses it."""
-        ids = range(1, self._processor.get_piece_size())  # <unk> is 0
-        return [str(self._processor.id_to_piece(index)) for index in ids]
-
-    def tokenize(self, text: str) -> list[str]:
-        pieces = self._processor.encode(_as_input(text, self._config), out_type=str)
-        return _unlike_unknown([pieces])[0]
-
-    def sample(self, texts: Sequence[str], seed: int) -> list[list[str]]:
-        """Each text in pieces that are partly drawn at random, with the config's dropout.
-
-        BPE leaves out each merge with that probability (Provilkov et al. 2020); of the words that
-        unigram pieces make up, this share is segmented at random (Kudo 2018, alpha 0.2), the others
-        at best. The pieces depend on nothing but the texts, all of them, and the seed.
-        """
-        lines = [_as_input(text, self._config) for text in texts]
-        if not self._config.dropout:
-            return _unlike_unknown(self._processor.encode(lines, out_type=str))
-        if isinstance(self._config, BpeTokenizer):
-            return self._draw(lines, self._config.dropout, seed)
-        # Pieces never span words, so words can be segmented one by one.
-        words = [line.split(" ") if line else [] for line in lines]
-        flat = list(itertools.chain.from_iterable(words))
-        coins = generator(seed, "subwords").random(len(flat)) < self._config.dropout
-        drawn = iter(self._draw(list(itertools.compress(flat, coins)), _UNIGRAM_ALPHA, seed))
-        others = list(dict.fromkeys(itertools.compress(flat, ~coins)))
-        found = _unlike_unknown(self._processor.encode(others, out_type=str))
-        best = dict(zip(others, found, strict=True))
-        pieces = iter(
-            next(drawn) if coin else best[word] for word, coin in zip(flat, coins, strict=True)
-        )
-        return [list(itertools.chain(*itertools.islice(pieces, len(line)))) for line in words]
-
-    def _draw(self, lines: list[str], alpha: float, seed: int) -> list[list[str]]:
-        with _drawing:
-            # 32 bits, without the number that stands for a random seed.
-            sentencepiece.set_random_generator_seed(seed % (2**32 - 1))
-            drawn = self._processor.encode(
-                lines,
-                out_type=str,
-                enable_sampling=True,
-                alpha=alpha,
-                nbest_size=-1,
-                num_threads=1,  # several would share the lines out by chance
-            )
-        return _unlike_unknown(drawn)
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        text = "".join(f" {token} " if token == _UNKNOWN else token for token in tokens)
-        return " ".join(text.translate(_UNESCAPE).split())
-
-    def to_bytes(self) -> bytes:
-        return self._model
-
-
-def _as_input(text: str, config: TokenizerConfig) -> str:
-    """Text as sentencepiece is given it."""
-    return _one_spaced(_spelt(text, config)).translate(_ESCAPE)
-
-
-def _unlike_unknown(lines: list[list[str]]) -> list[list[str]]:
-    """Lines of pieces, with a piece of unknown characters that happens to be spelt like the unknown
-    token in single characters."""
-    return [
-        [part for piece in pieces for part in (piece if piece == _UNKNOWN else [piece])]
-        if _UNKNOWN in pieces
-        else pieces
-        for pieces in lines
-    ]

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq_cli.config import TextConfig, VocabularyConfig
-from seq2seq_cli.data.tokenizers import SubwordTokenizer, Tokenizer
+from seq2seq_cli.data.subwords import SubwordTokenizer
+from seq2seq_cli.data.tokenizers import Tokenizer
 from seq2seq_cli.errors import ModelFileError
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<sos>", "<eos>")

@@ -50,14 +50,14 @@ def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> 
     perplexity.yaxis.set_minor_locator(NullLocator())
     perplexity.yaxis.set_major_formatter("{x:g}")
     perplexity.set_title("Perplexity")
-    if train or valid:
+    if perplexity.lines:
         perplexity.legend(frameon=False)
     if any("bleu" in event for event in valid):
         curve(scores, valid, "bleu", "BLEU", color=_GREEN, **marked)
         scores.set_title("BLEU of the validation set")
     else:
         curve(scores, valid, "train_loss", "loss", color=_GREY, **marked)
-        scores.set_title("Training loss between validations (there is no validation data)")
+        scores.set_title("Training loss (no validation data)")
     ahead = _planned_schedules(plan)
     planned = {"color": _GREY, "linestyle": "--", "linewidth": 1}
     curve(rate, ahead, "learning_rate", "planned", **planned)
@@ -70,7 +70,7 @@ def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> 
     forcing.set_ylim(-0.05, 1.05)
     for axis in (rate, forcing):
         axis.set_xlabel("step")
-        if train and ahead:
+        if axis.lines:
             axis.legend(frameon=False)
     for axis in axes.flat:
         axis.grid(alpha=0.3)

@@ -12,13 +12,24 @@ import pytest
 from seq2seq_cli.config import (
     AdamConfig,
     BpeTokenizer,
+    CharactersTokenizer,
     Config,
+    ConstantForcing,
     DataConfig,
+    ExponentialForcing,
+    HalvingRate,
+    HeldOutConfig,
+    HubConfig,
+    InverseSigmoidForcing,
+    InverseSqrtRate,
+    LinearForcing,
     ParallelFiles,
     PlateauRate,
     Section,
     SgdConfig,
+    SpacyTokenizer,
     TranslatorConfig,
+    UnigramTokenizer,
     WordsTokenizer,
 )
 from seq2seq_cli.config_file import (
@@ -142,6 +153,52 @@ def mistakes(text: str | bytes, *overrides: str) -> list[str]:
             "training: {teacher_forcing: {ratio: 2}}",
             "2: training.teacher_forcing.ratio: must be at most 1, not 2",
         ),
+        # Schedules.
+        (
+            "training: {learning_rate_schedule: {kind: inverse}}",
+            "2: training.learning_rate_schedule.kind: must be one of constant, plateau, cosine, "
+            "inverse_sqrt, halving, not 'inverse' (did you mean inverse_sqrt?)",
+        ),
+        (
+            "training: {learning_rate_schedule: {kind: inverse_sqrt, warmup_steps: 0}}",
+            "2: training.learning_rate_schedule.warmup_steps: must be at least 1, not 0",
+        ),
+        (
+            "training: {learning_rate_schedule: {kind: halving, after_epochs: -1}}",
+            "2: training.learning_rate_schedule.after_epochs: must be at least 0, not -1",
+        ),
+        (
+            "training: {learning_rate_schedule: {kind: halving, every_epochs: 0}}",
+            "2: training.learning_rate_schedule.every_epochs: must be greater than 0, not 0",
+        ),
+        (
+            "training: {teacher_forcing: {kind: inverse-sigmoid}}",
+            "2: training.teacher_forcing.kind: must be one of constant, linear, exponential, "
+            "inverse_sigmoid, not 'inverse-sigmoid' (did you mean inverse_sigmoid?)",
+        ),
+        (
+            "training: {teacher_forcing: {kind: exponential, k: 1}}",
+            "2: training.teacher_forcing.k: must be less than 1, not 1",
+        ),
+        (
+            "training: {teacher_forcing: {kind: exponential, k: 0}}",
+            "2: training.teacher_forcing.k: must be greater than 0, not 0",
+        ),
+        (
+            "training: {teacher_forcing: {kind: inverse_sigmoid, k: 0.9}}",
+            "2: training.teacher_forcing.k: must be at least 1, not 0.9",
+        ),
+        (
+            "training: {teacher_forcing: {kind: exponential, ratio: 0.9}}",
+            "2: training.teacher_forcing.ratio: unknown key",
+        ),
+        *[
+            (
+                f"training: {{teacher_forcing: {{kind: {kind}, per: word}}}}",
+                "2: training.teacher_forcing.per: must be one of step, token, not 'word'",
+            )
+            for kind in ("constant", "linear", "exponential", "inverse_sigmoid")
+        ],
         # Yes or no.
         (
             "model: {encoder: {bidirectional: maybe}}",
@@ -210,8 +267,8 @@ def test_a_mistake_is_named_with_its_line_and_key(lines: str, expected: str) -> 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("data:\n", "1: data: needs a `dataset` (phrasebook, multi30k) or `train` files"),
-        ("data: {}\n", "1: data: needs a `dataset` (phrasebook, multi30k) or `train` files"),
+        ("data:\n", "1: data: needs a `dataset` (phrasebook, multi30k ...) or `train` files"),
+        ("data: {}\n", "1: data: needs a `dataset` (phrasebook, multi30k ...) or `train` files"),
         ("seed: 1\ndata: x\n", "2: data: must be a mapping of keys (source, target, tokenizer, "),
         (
             "data: {dataset: phrasebook}\n",
@@ -219,14 +276,104 @@ def test_a_mistake_is_named_with_its_line_and_key(lines: str, expected: str) -> 
         ),
         (
             "data: {dataset: phrasebok, source: de, target: en}\n",
-            "1: data.dataset: must be one of phrasebook, multi30k, not 'phrasebok' "
-            "(did you mean phrasebook?)",
+            "1: data.dataset: must be one of phrasebook, multi30k, tatoeba, hf:NAME, "
+            "kaggle:OWNER/NAME/FILE.csv, not 'phrasebok' (did you mean phrasebook?)",
         ),
         (
             "data: {dataset: phrasebook, source: de, target: en, train: a.csv}\n",
             "1: data: name a dataset, or files of your own, not both",
         ),
-        ("data: {train: a.csv}\n", "1: data: needs `valid`: pairs to validate on, given like"),
+        *[
+            (f"data: {{dataset: '{name}'}}\n", f"1: data.dataset: must be written {form}")
+            for name, form in [
+                ("hf:", "hf:NAME or hf:OWNER/NAME"),
+                ("hf:a/b/c", "hf:NAME or hf:OWNER/NAME"),
+                ("hf:../a", "hf:NAME or hf:OWNER/NAME"),
+                ("kaggle:", "kaggle:OWNER/NAME/FILE.csv"),
+                ("kaggle:a/b", "kaggle:OWNER/NAME/FILE.csv"),
+                ("kaggle:a/b/../c.csv", "kaggle:OWNER/NAME/FILE.csv"),
+            ]
+        ],
+        *[
+            (
+                f"data: {{dataset: tatoeba, {languages}}}\n",
+                "1: data: tatoeba pairs a language with English: one of `source` and `target`",
+            )
+            for languages in (
+                "source: de, target: fr",
+                "source: en, target: eng",
+                "source: de",
+                "target: en",
+            )
+        ],
+        *[
+            (
+                f"data: {{dataset: multi30k, {languages}}}\n",
+                "1: data: `source` and `target` must be two of the languages of multi30k: de, en",
+            )
+            for languages in ("source: de, target: es", "source: de, target: de", "source: de")
+        ],
+        # Which files, and what is said of them.
+        ("data: {train: none}\n", "1: data: needs a `dataset` (phrasebook, multi30k ...) or"),
+        ("data: {train: ''}\n", "1: data.train: must be the path of a file"),
+        ('data: {train: "a\\0b"}\n', "1: data.train: must be the path of a file"),
+        ("data:\n  train: [a.csv, '']\n", "2: data.train.1: must be the path of a file"),
+        (
+            "data:\n  train: [a.csv, [b.csv]]\n",
+            "2: data.train.1: must be a file or {source: FILE, target: FILE}, not ",
+        ),
+        (
+            "data:\n  train: {source: [a, null], target: b}\n",
+            "2: data.train.source.1: must be a file or {source: FILE, target: FILE}, not nothing",
+        ),
+        *[
+            (
+                f"data:\n  train: a.csv\n  columns: {{source: {value}, target: 2}}\n",
+                "3: data.columns.source: must be the name of a column, or its number from 1",
+            )
+            for value in ("0", "''", "null", "[1]")
+        ],
+        (
+            "data:\n  train: {source: a, target: b}\n  columns: {source: 1, target: 2}\n",
+            "1: data: `columns` is for tables, and here are none",
+        ),
+        (
+            "data:\n  train: a.csv\n  header: maybe\n",
+            "3: data.header: must be auto, true or false",
+        ),
+        ("data:\n  train: a.csv\n  header: 1\n", "3: data.header: must be auto, true or false"),
+        (
+            "data: {train: a.csv, header: false, columns: {source: a, target: 2}}\n",
+            "1: data: without a header, `columns` must be numbers, from 1",
+        ),
+        (
+            "data: {train: {source: a, target: b}, header: true}\n",
+            "1: data: `header` is for tables, and here are none",
+        ),
+        (
+            "data: {dataset: 'hf:x', header: true}\n",
+            "1: data: `header` is for tables, and here are none",
+        ),
+        (
+            "data: {train: a.csv, hf: {config: x}}\n",
+            "1: data: `hf` is for a dataset written hf:NAME",
+        ),
+        (
+            "data:\n  train: a.csv\n  hf: {split: x}\n",
+            "3: data.hf.split: unknown key",
+        ),
+        *[
+            (f"data:\n  train: a.csv\n  held_out: {given}\n", f"3: data.held_out{told}")
+            for given, told in [
+                ("{valid: 0}", ".valid: must be greater than 0, not 0"),
+                ("{valid: 0.51}", ".valid: must be at most 0.5, not 0.51"),
+                ("{test: 0.5}", ".test: must be less than 0.5, not 0.5"),
+                ("{vaild: 0.1}", ".vaild: unknown key (did you mean valid?)"),
+                ("0.1", ": must be a mapping of keys (valid, test), not 0.1"),
+            ]
+        ],
+        ("data:\n  train: a.csv\n  limit: 0\n", "3: data.limit: must be at least 1, not 0"),
+        ("data:\n  train: a.csv\n  limit: x\n", "3: data.limit: must be a whole number, not 'x'"),
         (
             "data:\n  train: {source: a}\n  valid: v.csv\n",
             "2: data.train.target: is missing",
@@ -242,8 +389,8 @@ def test_a_mistake_is_named_with_its_line_and_key(lines: str, expected: str) -> 
         (
             "data:\n  dataset: phrasebook\n  source: de\n  target: en\n  tokenizer:\n"
             "    kind: bpee\n",
-            "6: data.tokenizer.kind: must be one of whitespace, words, bpe, unigram, not 'bpee' "
-            "(did you mean bpe?)",
+            "6: data.tokenizer.kind: must be one of whitespace, words, spacy, characters, bpe, "
+            "unigram, not 'bpee' (did you mean bpe?)",
         ),
         (
             "data:\n  dataset: phrasebook\n  source: de\n  target: en\n  tokenizer: words\n",
@@ -254,6 +401,19 @@ def test_a_mistake_is_named_with_its_line_and_key(lines: str, expected: str) -> 
             "  tokenizer: {kind: bpe, size: 7}\n",
             "5: data.tokenizer.size: must be at least 8, not 7",
         ),
+        *[
+            (
+                f"data:\n  train: a.csv\n  tokenizer: {{{given}}}\n",
+                f"3: data.tokenizer.{told}",
+            )
+            for given, told in [
+                ("kind: bpe, dropout: 1", "dropout: must be less than 1, not 1"),
+                ("kind: unigram, dropout: 1.1", "dropout: must be at most 1, not 1.1"),
+                ("kind: words, dropout: 0.1", "dropout: unknown key"),
+                ("kind: characters, size: 100", "size: unknown key"),
+                ("kind: spacy, nfc: perhaps", "nfc: must be true or false, not 'perhaps'"),
+            ]
+        ],
         *[
             (text, "1: a config is a mapping of keys to values")
             for text in ("", "# nothing\n", "null\n", "- a\n", "hello\n", '""\n')
@@ -290,7 +450,7 @@ data:
   tokenizer: {kind: unigram, size: 1}
 device: gpu
 """
-    metrics = "loss, free_running_loss, bleu"
+    metrics = "loss, free_running_loss, train_loss, bleu"
     assert mistakes(text, "model.dropout=2", "seed=x") == [
         f"c.yaml:1: validation.metric: must be one of {metrics}, not 'accuracy'",
         "c.yaml:2: sed: unknown key (did you mean seed?)",
@@ -419,6 +579,21 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm() -> None:
         ("name", "Übung", "Übung"),
         ("device", "cuda:1", "cuda:1"),
         ("seed", "0", 0),
+        ("data.columns.source", "2", 2),
+        ("data.columns.source", "'2'", 2),
+        ("data.columns.source", "1.5", "1.5"),
+        ("data.columns.source", "no", "no"),
+        ("data.columns.source", "true", "true"),
+        ("data.header", "auto", "auto"),
+        ("data.header", "yes", True),
+        ("data.header", "True", True),
+        ("data.limit", "1e3", 1000),
+        ("data.limit", "null", None),
+        ("data.test", "none", "none"),
+        ("data.test", "null", None),
+        ("data.held_out.valid", "0.5", 0.5),
+        ("data.held_out.test", "1e-3", 0.001),
+        ("training.learning_rate_schedule.kind", "plateau", "plateau"),
     ],
 )
 def test_the_field_decides_what_a_plain_scalar_means(key: str, text: str, value: object) -> None:
@@ -437,6 +612,80 @@ def test_without_a_kind_the_default_kind_is_meant() -> None:
     assert config.data.tokenizer == WordsTokenizer(lowercase=True)
     assert config.training.optimizer == AdamConfig(learning_rate=2)
     assert config.training.teacher_forcing.kind == "constant"
+
+
+def test_a_split_may_be_absent_or_done_without() -> None:
+    data = load("data: {train: a.csv}\n").data
+    assert (data.valid, data.test) == (None, None)
+    assert data.held_out == HeldOutConfig(valid=0.05, test=0.05)
+    data = load("data: {train: a.csv, test: none}\n").data
+    assert (data.valid, data.test) == (None, "none")
+    for text in ("data: {train: a.csv, valid: none}\n", CORPUS):
+        config = load(text, "data.valid=none", "validation.metric=train_loss")
+        assert config.data.valid == "none"
+
+
+@pytest.mark.parametrize("metric", ["", "validation: {metric: bleu}\n"])
+def test_without_validation_data_the_training_loss_decides(metric: str) -> None:
+    expected = "without validation data (data.valid: none), validation.metric must be train_loss"
+    (line,) = mistakes(f"data: {{train: a.csv, valid: none}}\n{metric}")
+    assert line.startswith("c.yaml:")
+    assert line.endswith(expected)
+    (line,) = mistakes(f"{CORPUS}{metric}", "data.valid=none")
+    assert line.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("data.tokenizer", "{kind: spacy, nfc: true}", SpacyTokenizer(nfc=True)),
+        ("data.tokenizer", "{kind: characters}", CharactersTokenizer()),
+        ("data.tokenizer", "{kind: bpe, dropout: 0.1}", BpeTokenizer(dropout=0.1)),
+        ("data.tokenizer", "{kind: unigram, dropout: 1}", UnigramTokenizer(dropout=1)),
+        ("training.learning_rate_schedule", "{kind: inverse_sqrt}", InverseSqrtRate()),
+        (
+            "training.learning_rate_schedule",
+            "{kind: halving, after_epochs: 0, every_epochs: 1}",
+            HalvingRate(after_epochs=0, every_epochs=1),
+        ),
+        ("training.teacher_forcing", "{kind: exponential, k: 0.9}", ExponentialForcing(k=0.9)),
+        ("training.teacher_forcing", "{kind: inverse_sigmoid}", InverseSigmoidForcing(k=300)),
+        ("training.teacher_forcing", "{per: token}", ConstantForcing(per="token")),
+        ("training.teacher_forcing", "{kind: linear, per: token}", LinearForcing(per="token")),
+    ],
+)
+def test_kinds(key: str, text: str, value: Section) -> None:
+    config = load(CORPUS, f"{key}={text}")
+    found: Any = config
+    for part in key.split("."):
+        found = getattr(found, part)
+    assert found == value
+    Path("dumped.yaml").write_text(dump_config(config))
+    assert load_config("dumped.yaml") == config
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["learning_rate_schedule={kind: halving}", "teacher_forcing={kind: inverse_sigmoid}"],
+)
+def test_schedules_without_an_end_need_no_number_of_steps(schedule: str) -> None:
+    config = load(CORPUS, "training.epochs=null", "training.max_minutes=1", f"training.{schedule}")
+    assert config.training.max_minutes == 1
+
+
+def test_corpora_and_their_languages() -> None:
+    for dataset, source, target in [
+        ("multi30k", "cs", "fr"),
+        ("tatoeba", "de", "en"),
+        ("tatoeba", "eng", "cmn"),
+        ("hf:name", "x", "y"),
+        ("hf:Owner-1/na.me_2", "de", "en"),
+        ("kaggle:owner/name/folder/a file.csv", "de", "en"),
+        ("kaggle:owner/name/versions/3/file.csv", "de", "en"),
+    ]:
+        given = f"data: {{dataset: '{dataset}', source: {source}, target: {target}}}\n"
+        assert load(given).data.dataset == dataset
+    assert load("data: {dataset: 'hf:name'}\n").data.source is None
 
 
 def test_an_alias_is_a_copy() -> None:
@@ -494,10 +743,13 @@ def test_a_set_that_is_no_key_and_value(override: str) -> None:
         ("training=long", "--set training: training: must be a mapping of keys (epochs, "),
         (
             "data.tokenizer={kind: bpee}",
-            "--set data.tokenizer: data.tokenizer.kind: must be one of whitespace, words, bpe, "
-            "unigram, not 'bpee' (did you mean bpe?)",
+            "--set data.tokenizer: data.tokenizer.kind: must be one of whitespace, words, spacy, "
+            "characters, bpe, unigram, not 'bpee' (did you mean bpe?)",
         ),
-        ("data=", "--set data: data: needs a `dataset` (phrasebook, multi30k) or `train` files"),
+        (
+            "data=",
+            "--set data: data: needs a `dataset` (phrasebook, multi30k ...) or `train` files",
+        ),
         ("seed.x=1", "--set seed.x: seed is a value, it has no keys inside"),
         (
             "data.dataset.x.y=1",
@@ -550,6 +802,45 @@ def test_paths_are_relative_to_the_config_or_to_where_one_stands(
     )
     assert config.data.train == wanted
     assert config.data.valid == tmp_path / valid
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "files"),
+    [
+        ("", "train", ["conf/a-*.csv", "conf/../b.tsv", "/d.csv", "home/e.csv"]),
+        ("", "valid.source", ["conf/s1", "conf/none"]),
+        ("", "valid.target", ["conf/t*"]),
+        ("", "test", ["conf/none"]),
+        ("data.train=[q.csv, ../r*.csv, ~/s.csv]", "train", ["here/q.csv", "here/../r*.csv",
+                                                             "home/s.csv"]),
+        ("data.train=[q.csv]", "valid.source", ["conf/s1", "conf/none"]),
+        ("data.valid.source=[q, r]", "valid.source", ["here/q", "here/r"]),
+        ("data.valid.source=[q, r]", "valid.target", ["conf/t*"]),
+        ("data.valid={source: [q], target: [r, t]}", "valid.target", ["here/r", "here/t"]),
+        ("data.test=./none", "test", ["here/none"]),
+        ("data.test=[none]", "test", ["here/none"]),
+        ("data.limit=3", "train", ["conf/a-*.csv", "conf/../b.tsv", "/d.csv", "home/e.csv"]),
+    ],
+)  # fmt: skip
+def test_each_of_several_paths_is_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, key: str, files: list[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "c.yaml").write_text(
+        "data:\n  train: [a-*.csv, ../b.tsv, /d.csv, ~/e.csv]\n"
+        "  valid: {source: [s1, none], target: t*}\n  test: ./none\n"
+    )
+    overrides = [parse_override(override)] if override else []
+    config = load_config(str(tmp_path / "conf" / "c.yaml"), overrides)
+    found: Any = config.data
+    for part in key.split("."):
+        found = getattr(found, part)
+    assert (found if isinstance(found, tuple) else (found,)) == tuple(
+        tmp_path / file for file in files
+    )
+    Path("dumped.yaml").write_text(dump_config(config))
+    assert load_config("dumped.yaml") == config
 
 
 def test_absolute_and_home_paths_stay_what_they_are(
@@ -629,10 +920,13 @@ data:
   train: {source: /d/a.de.gz, target: /d/a.en.gz}
   valid: /d/v.csv
   test: /d/t.tsv
-  columns: {source: German, target: "no"}
+  columns: {source: German, target: 3}
+  header: true
+  held_out: {valid: 0.1, test: 0.2}
+  limit: 1e3
   source: de
   target: no
-  tokenizer: {kind: bpe, size: 6000, lowercase: true}
+  tokenizer: {kind: bpe, size: 6000, lowercase: true, nfc: true, dropout: 0.1}
   vocabulary: {max_size: 10000, min_freq: 2, shared: true}
   max_length: 50
   reverse_source: true
@@ -649,7 +943,7 @@ training:
   batch_unit: tokens
   optimizer: {kind: adamw, learning_rate: 3e-4, weight_decay: 1e-9}
   learning_rate_schedule: {kind: plateau, factor: 0.3, patience: 0}
-  teacher_forcing: {kind: linear, start: 0.9, end: 0}
+  teacher_forcing: {kind: linear, start: 0.9, end: 0, per: token}
   gradient_clip_norm: null
   label_smoothing: 0.1
   log_every: 1
@@ -695,10 +989,23 @@ def test_a_config_with_every_key_set_is_read_back_equal_anywhere(tmp_path: Path)
         for key, value in _leaves(config)
         if key in dict(_leaves(defaults)) and dict(_leaves(defaults))[key] == value
     }
-    assert same <= {"data.source"}, "a key at its default shows nothing"
+    hub = {f"data.hf.{name}" for name in HubConfig.model_fields}
+    assert same <= {"data.source", *hub}, "a key at its default shows nothing"
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "c.yaml").write_text(dump_config(config))
     assert load_config(str(tmp_path / "elsewhere" / "c.yaml")) == config
+
+
+def test_what_is_taken_of_a_hub_is_read_back_equal() -> None:
+    config = load(
+        "data:\n  dataset: hf:owner/name-1.x\n  source: de\n  target: en\n"
+        "  columns: {source: translation.de, target: translation.en}\n"
+        "  hf: {config: de-en, revision: 1e5, train: all, valid: dev, test: 'null'}\n"
+    )
+    hub = HubConfig(config="de-en", revision="1e5", train="all", valid="dev", test="null")
+    assert config.data.hf == hub
+    Path("dumped.yaml").write_text(dump_config(config))
+    assert load_config("dumped.yaml").data == config.data
 
 
 def test_a_dump_names_every_key_and_the_version() -> None:
@@ -829,8 +1136,9 @@ def test_what_goes_into_a_model_file_names_no_file_and_nothing_of_training() -> 
         for key, _ in _leaves(config)
         if key == "name" or key.startswith(("data.", "model.", "decoding."))
         if not key.startswith(("data.train", "data.valid", "data.test", "data.columns"))
-        if key != "data.dataset"
+        if not key.startswith(("data.dataset", "data.hf", "data.held_out"))
+        if key not in ("data.header", "data.limit")
     }
     for key, value in _leaves(kept):
         assert dict(_leaves(config))[key] == value
-    assert kept.data.tokenizer == BpeTokenizer(size=6000, lowercase=True)
+    assert kept.data.tokenizer == BpeTokenizer(size=6000, lowercase=True, nfc=True, dropout=0.1)

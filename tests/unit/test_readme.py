@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from seq2seq_cli.config import Config, Section
 from seq2seq_cli.config_file import load_config, section_of, shipped_configs
@@ -18,17 +19,41 @@ def key_rows(section: type[Section], prefix: str = "") -> Iterator[str]:
         key = f"{prefix}{name}"
         inner = section_of(field.annotation)
         if isinstance(inner, dict) and hasattr(field.default, "kind"):
-            yield f"| `{key}` | `kind: {field.default.kind}` | {field.description} |"
-            for kind, choice in inner.items():
-                options = {k: f for k, f in choice.model_fields.items() if k != "kind"}
-                shown = "".join(f", `{k}: {json.dumps(f.default)}`" for k, f in options.items())
-                meanings = [choice.model_fields["kind"].description]
-                meanings += [f"`{k}`: {f.description}" for k, f in options.items()]
-                yield f"| | `kind: {kind}`{shown} | {' '.join(map(str, meanings))} |"
+            yield from kind_rows(key, field, inner)
         elif inner is not None and field.default is not None:
             yield from key_rows(inner, f"{key}.")
         else:
             yield f"| `{key}` | `{json.dumps(field.default)}` | {field.description} |"
+
+
+def kind_rows(key: str, field: FieldInfo, kinds: dict[str, type[Section]]) -> Iterator[str]:
+    """The choice with the options that all its kinds have, then a row for each kind."""
+    first, *others = kinds.values()
+    shared = {
+        name: option
+        for name, option in first.model_fields.items()
+        if name != "kind"
+        and all(
+            name in kind.model_fields and kind.model_fields[name].default == option.default
+            for kind in others
+        )
+    }
+    yield (
+        f"| `{key}` | `kind: {field.default.kind}`{shown(shared)} "
+        f"| {' '.join([str(field.description), *meanings(shared)])} |"
+    )
+    for name, kind in kinds.items():
+        own = {k: f for k, f in kind.model_fields.items() if k != "kind" and k not in shared}
+        about = [str(kind.model_fields["kind"].description), *meanings(own)]
+        yield f"| | `kind: {name}`{shown(own)} | {' '.join(about)} |"
+
+
+def shown(options: dict[str, FieldInfo]) -> str:
+    return "".join(f", `{name}: {json.dumps(f.default)}`" for name, f in options.items())
+
+
+def meanings(options: dict[str, FieldInfo]) -> list[str]:
+    return [f"`{name}`: {field.description}" for name, field in options.items()]
 
 
 def key_table() -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from seq2seq_cli.config import DataConfig, WordsTokenizer
 from seq2seq_cli.data import phrasebook
-from seq2seq_cli.data.preparation import Split, prepare, read_split
+from seq2seq_cli.data.preparation import PreparedData, Split, prepare
+from seq2seq_cli.data.splits import read_split
 from seq2seq_cli.data.tokenizers import load_tokenizer
 from seq2seq_cli.data.vocabulary import UNK_ID, TextCodec, Vocabulary
 from seq2seq_cli.errors import ConfigError, DataError
@@ -56,6 +59,7 @@ def config(
         {
             "train": write(folder, "train", TRAIN if train is None else train),
             "valid": write(folder, "valid", VALID if valid is None else valid),
+            "test": "none",
             **more,
         }
     )
@@ -67,56 +71,6 @@ def sources(split: Split, codec: TextCodec) -> list[str]:
 
 def targets(split: Split, codec: TextCodec) -> list[str]:
     return [codec.decode(split.pairs.target[i]) for i in range(len(split.pairs))]
-
-
-# ---------------------------------------------------------------- reading
-
-
-def test_a_split_of_files_is_read_as_it_stands(tmp_path: Path) -> None:
-    train = [*TRAIN, ("", "x"), ("a", ""), ("", ""), ("A", " X ")]
-    data = config(tmp_path, train, max_length=1, test=write(tmp_path, "test", [("t", "u")]))
-    assert list(read_split(data, "train")) == train
-    assert list(read_split(data, "valid")) == VALID
-    assert list(read_split(data, "test")) == [("t", "u")]
-
-
-def test_a_split_of_a_table_is_its_columns(tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text("en\tid\tde\nyes\t1\tja\nno\t2\tnein\n")
-    data = DataConfig.model_validate(
-        {
-            "train": str(tmp_path / "t.tsv"),
-            "valid": write(tmp_path, "valid", VALID),
-            "columns": {"source": "de", "target": "en"},
-        }
-    )
-    assert list(read_split(data, "train")) == [("ja", "yes"), ("nein", "no")]
-    assert list(read_split(data, "valid")) == VALID
-
-
-@pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "de")])
-def test_a_split_of_a_dataset(source: str, target: str) -> None:
-    data = DataConfig(dataset="phrasebook", source=source, target=target)
-    pairs = list(read_split(data, "test"))
-    assert pairs == phrasebook.load("test", source, target)
-    assert len(pairs) == 1000
-
-
-@pytest.mark.parametrize(
-    ("split", "message"),
-    [
-        ("test", "the config names no test data; there are train, valid"),
-        ("dev", "the config names no dev data; there are train, valid"),
-    ],
-)
-def test_a_split_that_the_config_does_not_name(tmp_path: Path, split: str, message: str) -> None:
-    with pytest.raises(DataError) as caught:
-        read_split(config(tmp_path), split)
-    assert str(caught.value).startswith(f"{message}: choose one with --split")
-
-
-def test_a_split_that_the_dataset_does_not_have() -> None:
-    with pytest.raises(DataError, match="dev"):
-        list(read_split(DataConfig(dataset="phrasebook", source="de", target="en"), "dev"))
 
 
 @pytest.mark.parametrize("missing", ["train.src", "valid.trg"])
@@ -200,11 +154,10 @@ def test_nothing_is_said_when_nothing_is_dropped(tmp_path: Path, news: list[str]
 
 def test_a_shared_vocabulary_is_one_object_for_both_languages(tmp_path: Path) -> None:
     data = prepare(config(tmp_path, vocabulary={"shared": True}))
-    assert data.source is data.target
+    assert data.source.vocabulary is data.target.vocabulary
     assert data.source.vocabulary.tokens[4:] == ("a", "b", "x", "y", "z")
     assert targets(data.train, data.source) == [target for _, target in TRAIN]
     apart = prepare(config(tmp_path))
-    assert apart.source is not apart.target
     assert apart.source.vocabulary is not apart.target.vocabulary
 
 
@@ -252,6 +205,141 @@ def test_preparing_twice_gives_the_same(tmp_path: Path) -> None:
     assert first.target.tokenizer.to_bytes() == second.target.tokenizer.to_bytes()
     assert first.train.pairs.source.ids.tolist() == second.train.pairs.source.ids.tolist()
     assert first.train.pairs.target.offsets.tolist() == second.train.pairs.target.offsets.tolist()
+
+
+# ---------------------------------------------------------------- the cut
+
+MANY = [(f"Satz {i}", f"sentence {i}") for i in range(300)]
+
+
+def test_what_is_cut_is_not_trained_on(tmp_path: Path, news: list[str]) -> None:
+    text = config(tmp_path, MANY, test=None).model_copy(update={"valid": None})
+    data = prepare(text)
+    valid, test = list(read_split(text, "valid")), list(read_split(text, "test"))
+    assert valid
+    assert test
+    assert data.valid_texts == valid
+    train = [pair for pair in MANY if pair not in {*valid, *test}]
+    assert sources(data.train, data.source) == [source for source, _ in train]
+    learned = {*data.source.vocabulary.tokens, *data.target.vocabulary.tokens}
+    assert not learned & {source.split()[1] for source, _ in [*valid, *test]}
+    assert news == [f"validation data: {len(valid)} pairs cut from the training data"]
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_the_limit_is_not_for_what_is_cut(tmp_path: Path, limit: int | None) -> None:
+    text = config(tmp_path, MANY, limit=limit).model_copy(update={"valid": None})
+    data = prepare(text)
+    num_valid = len(list(read_split(text, "valid")))
+    assert len(data.valid.pairs) == len(data.valid_texts) == num_valid > 5
+    assert len(data.train.pairs) == (limit or len(MANY) - num_valid)
+
+
+def test_a_cut_that_takes_nothing(tmp_path: Path) -> None:
+    text = config(tmp_path).model_copy(update={"valid": None})
+    with pytest.raises(DataError) as caught:
+        prepare(text)
+    assert str(caught.value) == (
+        "the cut for validation (data.held_out.valid: 0.05) took none of 3 pairs: raise it, "
+        "name data.valid files, or set data.valid: none"
+    )
+
+
+def test_doing_without_validation_data(tmp_path: Path, news: list[str]) -> None:
+    text = config(tmp_path).model_copy(update={"valid": "none"})
+    (tmp_path / "valid.src").unlink()
+    data = prepare(text)
+    assert len(data.train.pairs) == len(TRAIN)
+    assert (len(data.valid.pairs), data.valid_texts) == (0, [])
+    assert (data.valid.num_empty, data.valid.num_too_long) == (0, 0)
+    assert news == []
+
+
+# ---------------------------------------------------------------- subwords drawn at random
+
+PHRASES = [(pair.german, pair.english) for pair in phrasebook.generate(120, 3)]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "kept"),
+    [
+        ({"kind": "words"}, False),
+        ({"kind": "characters"}, False),
+        ({"kind": "bpe", "size": 120}, False),
+        ({"kind": "bpe", "size": 120, "dropout": 0.1}, True),
+        ({"kind": "unigram", "size": 120, "dropout": 0.1}, True),
+    ],
+    ids=str,
+)
+def test_texts_are_kept_where_subwords_are_sampled(
+    tmp_path: Path, tokenizer: dict[str, Any], kept: bool
+) -> None:
+    train = [("", "x"), *PHRASES, ("wort " * 130, "word")]
+    data = prepare(config(tmp_path, train, PHRASES[:5], tokenizer=tokenizer, max_length=120))
+    assert (data.train.num_empty, data.train.num_too_long) == (1, 1)
+    assert data.train_texts == (PHRASES if kept else [])
+    assert len(data.train.pairs) == len(PHRASES)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_sampled_pairs_are_the_same_texts_in_other_pieces(
+    tmp_path: Path, kind: str, shared: bool
+) -> None:
+    tokenizer = {"kind": kind, "size": 200, "dropout": 0.5}
+    data = prepare(
+        config(tmp_path, PHRASES, PHRASES[:5], tokenizer=tokenizer, vocabulary={"shared": shared})
+    )
+    indices = np.array([7, 3, 50, 3, 119, *range(20, 40)])
+    drawn = data.sampled_train_pairs(indices, 5)
+    assert len(drawn) == len(indices)
+    for codec, plain, sampled, side in [
+        (data.source, data.train.pairs.source, drawn.source, 0),
+        (data.target, data.train.pairs.target, drawn.target, 1),
+    ]:
+        assert [codec.decode(sampled[i]) for i in range(len(indices))] == [
+            PHRASES[index][side] for index in indices
+        ]
+        assert UNK_ID not in sampled.ids
+        assert sampled.ids.min() > UNK_ID
+        assert sampled.ids.max() < len(codec.vocabulary)
+        assert any(sampled[i].tolist() != plain[index].tolist() for i, index in enumerate(indices))
+
+
+def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
+    tokenizer = {"kind": "bpe", "size": 150, "dropout": 0.3}
+    first, second = (
+        prepare(config(tmp_path, PHRASES, PHRASES[:5], tokenizer=tokenizer)) for _ in range(2)
+    )
+    indices = np.arange(40)
+
+    def drawn(data: PreparedData, seed: int) -> tuple[list[int], list[int]]:
+        pairs = data.sampled_train_pairs(indices, seed)
+        return pairs.source.ids.tolist(), pairs.target.ids.tolist()
+
+    assert drawn(first, 1) == drawn(first, 1) == drawn(second, 1)
+    assert drawn(first, 1) != drawn(first, 2)
+
+
+def test_sampling_never_makes_a_side_too_long(tmp_path: Path) -> None:
+    tokenizer = {"kind": "bpe", "size": 250, "dropout": 0.6}
+    text = config(tmp_path, PHRASES, PHRASES[:5], tokenizer=tokenizer, max_length=20)
+    data = prepare(text)
+    indices = np.arange(len(data.train.pairs))
+    drawn = data.sampled_train_pairs(indices, 1)
+    free = replace(data, max_length=1000).sampled_train_pairs(indices, 1)
+    num_kept = 0
+    for plain, sampled, long in [
+        (data.train.pairs.source, drawn.source, free.source),
+        (data.train.pairs.target, drawn.target, free.target),
+    ]:
+        for index in range(len(indices)):
+            fits = len(long[index]) <= 20
+            num_kept += not fits
+            wanted = long if fits else plain
+            assert sampled[index].tolist() == wanted[index].tolist()
+            assert len(sampled[index]) <= 20
+    assert num_kept
 
 
 # ---------------------------------------------------------------- nothing left

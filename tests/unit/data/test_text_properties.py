@@ -24,7 +24,8 @@ from seq2seq_cli.config import (
     WordsTokenizer,
 )
 from seq2seq_cli.data import corpus, phrasebook
-from seq2seq_cli.data.tokenizers import SubwordTokenizer, Tokenizer, load_tokenizer
+from seq2seq_cli.data.subwords import SubwordTokenizer
+from seq2seq_cli.data.tokenizers import Tokenizer, load_tokenizer
 from seq2seq_cli.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 if sys.version_info >= (3, 14):

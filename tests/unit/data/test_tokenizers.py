@@ -22,8 +22,8 @@ from seq2seq_cli.config import (
     WordsTokenizer,
 )
 from seq2seq_cli.data import phrasebook
+from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.data.tokenizers import (
-    SubwordTokenizer,
     Tokenizer,
     Words,
     learn_tokenizers,

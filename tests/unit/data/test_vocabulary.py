@@ -17,7 +17,8 @@ from seq2seq_cli.config import (
     WordsTokenizer,
 )
 from seq2seq_cli.data import phrasebook
-from seq2seq_cli.data.tokenizers import SubwordTokenizer, learn_tokenizers, load_tokenizer
+from seq2seq_cli.data.subwords import SubwordTokenizer
+from seq2seq_cli.data.tokenizers import learn_tokenizers, load_tokenizer
 from seq2seq_cli.data.vocabulary import (
     EOS_ID,
     PAD_ID,

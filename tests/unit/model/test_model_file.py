@@ -18,7 +18,8 @@ from seq2seq_cli.config import (
     TranslatorConfig,
     WordsTokenizer,
 )
-from seq2seq_cli.data.tokenizers import SubwordTokenizer, load_tokenizer
+from seq2seq_cli.data.subwords import SubwordTokenizer
+from seq2seq_cli.data.tokenizers import load_tokenizer
 from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary
 from seq2seq_cli.errors import ModelFileError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
