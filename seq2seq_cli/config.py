@@ -80,9 +80,10 @@ def _is_encodable(text: str) -> bool:
 
 
 def _auto_or_bool(value: object) -> object:
-    if isinstance(value, str) and value != "auto" and value.lower() not in _BOOLEANS:
+    found = _BOOLEANS.get(value.lower(), value) if isinstance(value, str) else value
+    if found != "auto" and not isinstance(found, bool):
         raise _mistake("must be auto, true or false")
-    return _BOOLEANS.get(value.lower(), value) if isinstance(value, str) else value
+    return found
 
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -218,7 +219,8 @@ class ParallelFiles(Section):
 
 def _name_or_number(value: object) -> object:
     """A column's number, from 1, or its name."""
-    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    is_number = isinstance(value, str) and value.isdecimal() and len(value) < 10
+    number = int(value) if is_number else value  # type: ignore[call-overload]
     if isinstance(number, str) and number:
         return number
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -235,9 +237,19 @@ class Columns(Section):
     target: Column
     """Name or number of the target column."""
 
+    @model_validator(mode="after")
+    def _are_two(self) -> Columns:
+        if self.source == self.target:
+            raise _mistake("source and target are the same column")
+        return self
+
     @property
     def has_names(self) -> bool:
         return isinstance(self.source, str) or isinstance(self.target, str)
+
+    @property
+    def has_numbers(self) -> bool:
+        return isinstance(self.source, int) or isinstance(self.target, int)
 
 
 class HubConfig(Section):
@@ -335,7 +347,7 @@ class DataConfig(TextConfig):
         named = [
             place for place in (self.train, self.valid, self.test) if place not in (None, "none")
         ]
-        if self.dataset and named:
+        if self.dataset and (named or self.train):
             raise _mistake("name a dataset, or files of your own, not both")
         if not self.dataset and self.train in (None, "none"):
             raise _mistake(_NEEDS_ORIGIN)
@@ -379,8 +391,10 @@ class DataConfig(TextConfig):
 _NEEDS_ORIGIN = "needs a `dataset` (phrasebook, multi30k ...) or `train` files"
 
 
-def _mistake(text: str) -> PydanticCustomError:
-    return PydanticCustomError("mistake", "{text}", {"text": text})
+def _mistake(text: str, key: str | None = None) -> PydanticCustomError:
+    """An error in our own words; `key` is the dotted key that it is about, where pydantic cannot
+    know."""
+    return PydanticCustomError("mistake", "{text}", {"text": text, "key": key})
 
 
 # ---------------------------------------------------------------- model
@@ -674,7 +688,8 @@ class Config(TranslatorConfig):
     def _metric_has_data(self) -> Config:
         if self.data.valid == "none" and self.validation.metric != "train_loss":
             raise _mistake(
-                "without validation data (data.valid: none), validation.metric must be train_loss"
+                "must be train_loss where there is no validation data (data.valid: none)",
+                "validation.metric",
             )
         return self
 

@@ -163,6 +163,8 @@ def _by_line(mistake: str) -> tuple[bool, int]:
 def _error_line(details: ErrorDetails, document: Document) -> str:
     keys, section = _locate(details["loc"])
     message = _message(details, keys, section)
+    if key := details.get("ctx", {}).get("key"):
+        keys = tuple(key.split("."))
     if details["type"] == "union_tag_invalid":
         keys = (*keys, "kind")
     if keys == ("name",) and keys not in document.places:
@@ -241,6 +243,8 @@ def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> st
             keys[-1], "letters, digits, - _ . + only"
         )
         return f"must be {wanted}, not {shown}"
+    if kind == "too_short":
+        return "must name at least one file"
     if kind == "mistake":
         return str(details["msg"])
     text = str(details["msg"]).replace("Input should", "must").replace("String should", "must")

@@ -87,7 +87,7 @@ def _from_folder(folder: Path, file: Any) -> Any:
         return file
     try:
         return str(folder / Path(file).expanduser())
-    except RuntimeError:  # ~somebody whom the system does not know: then ~ is part of a name
+    except (RuntimeError, ValueError):  # ~somebody whom the system does not know: a name with ~
         return str(folder / file)
 
 
@@ -134,7 +134,11 @@ def _build(root: yaml.Node, root_path: KeyPath, origin: str, document: Document)
             is_null = node.tag == "tag:yaml.org,2002:null" and node.style is None
             return None if is_null else node.value
         if isinstance(node, yaml.SequenceNode):
-            return [build(item, (*path, str(index))) for index, item in enumerate(node.value)]
+            items = []
+            for index, item in enumerate(node.value):
+                document.places[(*path, str(index))] = f"{origin}:{item.start_mark.line + 1}"
+                items.append(build(item, (*path, str(index))))
+            return items
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key_line = key_node.start_mark.line + 1

@@ -12,6 +12,7 @@ import contextlib
 import glob
 import gzip
 import itertools
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -157,22 +158,53 @@ def parallel_sources(files: ParallelFiles) -> list[PairSource]:
             f"{len(sources)} source files but {len(targets)} target files: "
             f"{sources[0]} ... and {targets[0]} ..."
         )
-    return [parallel_source(*paths) for paths in zip(sources, targets, strict=True)]
+    pairs = list(zip(sources, targets, strict=True))
+    if isinstance(files.source, Path) and isinstance(files.target, Path):
+        for source, target in pairs:
+            parts = _wild_parts(files.source, source), _wild_parts(files.target, target)
+            if None not in parts and parts[0] != parts[1]:
+                raise DataError(
+                    f"{source} and {target} do not seem to belong together; "
+                    "list the files instead of a pattern to pair them"
+                )
+    return [parallel_source(*paths) for paths in pairs]
+
+
+def _wild_parts(pattern: Path, path: Path) -> tuple[str, ...] | None:
+    """What stands in a file's name for the wildcards of its pattern; None when it has none."""
+    if not glob.has_magic(pattern.name):
+        return None
+    pieces = re.split(r"(\*+|\?|\[[^]]+\])", pattern.name)
+    expression = "".join(
+        f"({'.*' if piece[0] == '*' else '.'})" if number % 2 else re.escape(piece)
+        for number, piece in enumerate(pieces)
+    )
+    found = re.fullmatch(expression, path.name, re.DOTALL)
+    return found.groups() if found else None
 
 
 def expand(files: Path | tuple[Path, ...]) -> list[Path]:
     """The files that paths and patterns (part-*.tsv) stand for, those of a pattern in the order of
-    their names. A file that is called like a pattern is that file.
+    their names, hidden ones left out. A file that is called like a pattern is that file.
 
     Raises DataError for a pattern that matches no file.
     """
     paths: list[Path] = []
     for path in files if isinstance(files, tuple) else (files,):
-        if not glob.has_magic(str(path)) or path.exists():
-            paths.append(path)
-            continue
-        start = Path(path.anchor or ".")
-        found = sorted(start.glob(str(path.relative_to(path.anchor))))
+        try:
+            if not glob.has_magic(str(path)) or path.exists():
+                paths.append(path)
+                continue
+            # What is there is taken by its name: a folder may have brackets in it too.
+            start = next((parent for parent in path.parents if parent.exists()), Path(path.anchor))
+            found = sorted(
+                file
+                for file in start.glob(str(path.relative_to(start)))
+                if file.is_file() and not file.name.startswith(".")
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f"{path}: cannot be looked for: {reason}") from error
         if not found:
             raise DataError(f"{path}: no file has a name like this")
         paths += found

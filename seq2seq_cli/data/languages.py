@@ -90,13 +90,14 @@ def tatoeba_code(code: str) -> str:
 
 
 def names(code: str) -> frozenset[str]:
-    """All codes and names of the language, in lower case."""
-    language = _language(code)
-    return frozenset(_BY_NAME.get(language, [language]))
+    """All codes and names of the language, in lower case, and the code as it is written."""
+    language, written = _language(code), code.lower()
+    written_so = [written, written.replace("-", "_"), written.replace("_", "-")]
+    return frozenset([*_BY_NAME.get(language, [language]), *written_so])
 
 
 def is_name(word: str) -> bool:
-    """Whether a lower-case word is a language's code or name."""
+    """Whether a lower-case word is any language's code or name."""
     return word in _BY_NAME
 
 

@@ -64,14 +64,19 @@ def prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None = Non
 
     Raises DataError and ConfigError (more subwords wanted than the data yields).
     """
+    cut = cut_splits(config)
     splits = ("train", "valid") if has_split(config, "valid") else ("train",)
     texts: dict[str, list[TextPair]] = {"train": [], "valid": []}
-    for pair in located_pairs(config, splits):
-        texts[pair.split].append((pair.source, pair.target))
+    num_test = 0
+    for pair in located_pairs(config, (*splits, "test") if "test" in cut else splits):
+        if pair.split == "test":
+            num_test += 1  # training does no more than count it
+        else:
+            texts[pair.split].append((pair.source, pair.target))
     train, valid = texts["train"], texts["valid"]
     if not any(source.strip() and target.strip() for source, target in train):
         raise DataError("the training data has no pair with text on both sides")
-    if "valid" in splits and "valid" in cut_splits(config):
+    if "valid" in cut:
         share = config.held_out.valid
         if not valid:
             raise DataError(
@@ -79,6 +84,8 @@ def prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None = Non
                 f"{len(train):,} pairs: raise it, name data.valid files, or set data.valid: none"
             )
         logger.info("validation data: %s pairs cut from the training data", f"{len(valid):,}")
+    if "test" in cut:
+        logger.info("test data: %s pairs cut from the training data", f"{num_test:,}")
     source, target = codecs or _learn_codecs(config, train)
     train_split, train_texts = _to_ids(train, source, target, config.max_length)
     valid_split, valid_texts = _to_ids(valid, source, target, config.max_length)

@@ -75,10 +75,12 @@ def _table_source(path: Path, columns: Columns | None, header: Header, codes: Co
 
 
 def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    for ending in COMPRESSED:
-        name = name.removesuffix(ending)
-    return Path(name).suffix.replace(".ndjson", ".jsonl")
+    name = Path(path.name.lower())
+    is_compressed = name.suffix in COMPRESSED
+    suffix = Path(name.stem).suffix if is_compressed else name.suffix
+    if suffix == ".parquet" and is_compressed:  # it is compressed inside
+        return f"{suffix}{name.suffix}"
+    return suffix.replace(".ndjson", ".jsonl")
 
 
 def one_line(text: str) -> str:
@@ -98,24 +100,36 @@ def find_columns(
 
     Raises DataError, listing the columns there are, when they are not there or there twice.
     """
-    there = f"there are: {', '.join(found)}"
+    there = f"there are: {', '.join(map(_shown, found))}"
     if columns is not None:
         return _find(name, found, columns.source, there), _find(name, found, columns.target, there)
-    sides = []
-    for code in codes:
-        wanted = languages.names(code) if code else frozenset()
-        matches = [
-            index
-            for index, column in enumerate(found)
-            if column.lower().rpartition(".")[2] in wanted
-        ]
-        sides.append(matches[0] if len(matches) == 1 else None)
-    source, target = sides
-    if source is None or target is None:
+    places = _of_languages(found, codes)
+    if places is None:
         raise DataError(
             f"{name}: which columns? set data.columns: {{source: ..., target: ...}}; {there}"
         )
-    return source, target
+    return places
+
+
+def _of_languages(found: Sequence[str], codes: Codes) -> tuple[int, int] | None:
+    """The one column named like the source language and the one named like the target."""
+    source, target = (
+        [
+            index
+            for index, column in enumerate(found)
+            if code and column.lower().rpartition(".")[2] in languages.names(code)
+        ]
+        for code in codes
+    )
+    if len(source) != 1 or len(target) != 1 or source == target:
+        return None
+    return source[0], target[0]
+
+
+def _shown(name: str) -> str:
+    """A cell as it fits into a line of an error."""
+    text = name if name.isprintable() else ascii(name)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _find(name: str, found: Sequence[str], wanted: Column, there: str) -> int:
@@ -131,18 +145,25 @@ def _find(name: str, found: Sequence[str], wanted: Column, there: str) -> int:
     return found.index(wanted)
 
 
-def _looks_like_header(cells: Sequence[str]) -> bool:
+def _looks_like_header(cells: Sequence[str], codes: Codes) -> bool:
     """Whether every cell names a column: a language, perhaps with such words as `text` beside it.
 
-    Without such a word, a language stands alone: "he is" are no two languages.
+    Where the config names the languages, no other codes count: "No" is no Norwegian in an English
+    text. Without such a word, a language stands alone: "he is" are no two languages.
     """
+    known = frozenset[str]().union(*(languages.names(code) for code in codes if code))
+
+    def is_language(word: str) -> bool:
+        is_any = languages.is_name(word) and (len(word) > 3 or not all(codes))
+        return word in known or is_any
+
     for cell in cells:
         words = re.findall(r"[^\W\d_]+", cell.lower())
         plain = [word for word in words if not _HEADER_WORD.fullmatch(word)]
         is_sentence = bool(re.search(r"[^\w\s/\-()]", cell)) or len(plain) == len(words) > 1
-        if not words or is_sentence or not all(map(languages.is_name, plain)):
+        if not words or is_sentence or not all(map(is_language, plain)):
             return False
-    return True
+    return len(set(cells)) == len(cells)
 
 
 # ---------------------------------------------------------------- cells
@@ -179,15 +200,20 @@ def _layout(
     if columns is not None:
         places = find_columns(str(path), names, columns, codes)
         has_header = header is True or (
-            header == "auto" and _looks_like_header([first[place] for place in places])
+            header == "auto" and _looks_like_header([names[place] for place in places], codes)
         )
     else:
-        has_header = header is True or (header == "auto" and _looks_like_header(first))
+        has_header = header is True or (
+            header == "auto"
+            and (_of_languages(names, codes) is not None or _looks_like_header(names, codes))
+        )
         # A CSV file nearly always has a header, one that only looks unlike others perhaps.
         if has_header or (header == "auto" and _suffix(path) == ".csv"):
             places = find_columns(str(path), names, None, codes)
             has_header = True
-        elif len(first) in (2, 3):  # as manythings.org has it: English, translation, attribution
+        elif len(first) == 3 and "tatoeba.org" in first[2] and codes[1] in ("en", "eng"):
+            places = 1, 0  # manythings.org has English first
+        elif len(first) in (2, 3):
             places = 0, 1
         else:
             raise DataError(
@@ -195,7 +221,7 @@ def _layout(
                 "set data.columns: {source: 1, target: 2}, counting from 1"
             )
     if header == "auto":
-        _tell(path, has_header, " | ".join(first[place] for place in places))
+        _tell(path, has_header, " | ".join(_shown(first[place]) for place in places))
     return places, has_header
 
 
@@ -241,22 +267,34 @@ def _read_objects(
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_without_repeats)
+            fields = flatten(value) if isinstance(value, dict) else None
         except (ValueError, RecursionError) as error:
-            problem = error.args[0] if error.args else "nested too deeply"
+            problem = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                problem = f"{error.msg} at column {error.colno}"
             on_fault(str(path), number, f"not valid JSON: {problem}")
             continue
-        if not isinstance(value, dict):
+        if fields is None:
             on_fault(str(path), number, "not a JSON object: {...}")
             continue
-        fields = flatten(value)
-        if wanted is None:
+        if wanted is None and columns and not columns.has_numbers:
+            # Whether they are there is asked of each object: the first one may be the odd one out.
+            wanted = str(columns.source), str(columns.target)
+        elif wanted is None:
             wanted = named_columns(str(path), list(fields), columns, codes)
         pair = text_fields(fields, wanted)
         if isinstance(pair, str):
             on_fault(str(path), number, pair)
         else:
             yield number, *pair
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a field is there twice")
+    return value
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -274,12 +312,9 @@ def named_columns(
     name: str, found: Sequence[str], columns: Columns | None, codes: Codes
 ) -> tuple[str, str]:
     """Names of the source and target fields, where fields have names only; see `find_columns`."""
-    if columns is not None and not (
-        isinstance(columns.source, str) and isinstance(columns.target, str)
-    ):
-        raise DataError(
-            f"{name}: its columns have names, not numbers; there are: {', '.join(found)}"
-        )
+    if columns is not None and columns.has_numbers:
+        there = ", ".join(map(_shown, found))
+        raise DataError(f"{name}: its columns have names, not numbers; there are: {there}")
     source, target = find_columns(name, found, columns, codes)
     return found[source], found[target]
 
@@ -288,15 +323,23 @@ def text_fields(fields: Mapping[str, Any], wanted: tuple[str, str]) -> tuple[str
     """The two texts, or what is wrong with them; null is an empty text."""
     texts = []
     for name in wanted:
-        if name not in fields:
-            return f"no field {name!r}; there are: {', '.join(fields)}"
-        text = "" if fields[name] is None else fields[name]
+        if name not in fields and not _is_in_null(name, fields):
+            return f"no field {name!r}; there are: {', '.join(map(_shown, fields))}"
+        text = fields.get(name)
+        text = "" if text is None else text
         if not isinstance(text, str):
             return f"{name}: not text but {type(text).__name__}"
         if not _is_utf8(text):
             return f"{name}: half a surrogate pair, which is no character"
         texts.append(one_line(text))
     return texts[0], texts[1]
+
+
+def _is_in_null(name: str, fields: Mapping[str, Any]) -> bool:
+    """Whether the field would be inside one that is null."""
+    parts = name.split(".")
+    outer = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return any(prefix in fields and fields[prefix] is None for prefix in outer)
 
 
 def _is_utf8(text: str) -> bool:
@@ -323,11 +366,11 @@ def _read_parquet(
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            types = _text_columns(file.schema_arrow)
-            wanted = named_columns(str(path), list(types), columns, codes)
-            for name in wanted:
-                if not _is_text(types[name]):
-                    raise DataError(f"{path}: column {name!r} holds {types[name]}, not text")
+            types = _columns(file.schema_arrow)
+            wanted = named_columns(str(path), [name for name, _ in types], columns, codes)
+            for name, kind in types:
+                if name in wanted and not _is_text(kind):
+                    raise DataError(f"{path}: column {name!r} holds {kind}, not text")
             for batch in file.iter_batches(batch_size=4096, columns=list(dict.fromkeys(wanted))):
                 for fields in _text_rows(batch, wanted):
                     number += 1
@@ -336,7 +379,7 @@ def _read_parquet(
                         on_fault(str(path), number, pair)
                     else:
                         yield number, *pair
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # an ArrowException may be an OSError
         reason = str(error).split("\n")[0]
         raise DataError(f"{path}: damaged, or no Parquet file: {reason}") from error
     except OSError as error:
@@ -344,18 +387,18 @@ def _read_parquet(
         raise DataError(f"{path}: cannot be read: {reason}") from error
 
 
-def _text_columns(schema: pa.Schema) -> dict[str, pa.DataType]:
-    """Types by column, those of columns inside others by dotted names."""
+def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
+    """Columns and their types, those inside others by dotted names."""
     import pyarrow as pa
 
-    types: dict[str, pa.DataType] = {}
+    types: list[tuple[str, pa.DataType]] = []
 
     def add(field: pa.Field[Any], prefix: str) -> None:
         if pa.types.is_struct(field.type):
             for index in range(field.type.num_fields):
                 add(field.type.field(index), f"{prefix}{field.name}.")
         else:
-            types[f"{prefix}{field.name}"] = field.type
+            types.append((f"{prefix}{field.name}", field.type))
 
     for field in schema:
         add(field, "")
@@ -367,7 +410,12 @@ def _is_text(kind: pa.DataType) -> bool:
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_null(kind)
+    )
 
 
 def _text_rows(batch: pa.RecordBatch, wanted: tuple[str, str]) -> Iterator[dict[str, Any] | None]:

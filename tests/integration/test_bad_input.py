@@ -121,9 +121,9 @@ BAD_DATA: dict[str, tuple[Callable[[Path], None], Sequence[str], Sequence[str]]]
         ["train.csv", "two columns", "'German'"],
     ),
     "no columns given": (
-        write("train.csv", TABLE),
+        write("train.csv", TABLE.replace(b"German", b"Text")),
         BY_TABLE[:1],
-        ["train.csv", "data.columns", "German, English"],
+        ["train.csv", "which columns", "data.columns", "Text, English"],
     ),
     "table without header": (write("train.csv", b""), BY_TABLE, ["train.csv", "header"]),
     "row with a stray comma": (
@@ -140,6 +140,76 @@ BAD_DATA: dict[str, tuple[Callable[[Path], None], Sequence[str], Sequence[str]]]
         write("train.xlsx", TABLE),
         ["data.train=train.xlsx", COLUMNS],
         ["train.xlsx", ".csv"],
+    ),
+    "zstd that is none": (
+        write("train.de.zst", b"Brot\n"),
+        ["data.train.source=train.de.zst"],
+        ["train.de.zst", "damaged or cut off zstd"],
+    ),
+    "pattern of no file": (
+        nothing,
+        ["data.train.source=part-*.de"],
+        ["part-*.de", "no file has a name like this"],
+    ),
+    "more files of one side": (
+        nothing,
+        ["data.train.source=[train.de, valid.de]"],
+        ["2 source files but 1 target files"],
+    ),
+    "column beyond the last": (
+        write("train.csv", TABLE),
+        ["data.train=train.csv", "data.columns={source: 1, target: 3}"],
+        ["train.csv", "no column 3, there are 2"],
+    ),
+    "many columns without a header": (
+        write("train.tsv", b"a\tb\tc\td\n"),
+        ["data.train=train.tsv"],
+        ["train.tsv", "has 4 columns", "data.columns"],
+    ),
+    "line without a tab": (
+        write("train.tsv", b"ja\tyes\nnein\n"),
+        ["data.train=train.tsv"],
+        ["train.tsv:2", "cells in this row: 1", "2"],
+    ),
+    "no JSON": (
+        write("train.jsonl", b'{"de": "ja", "en": "yes"}\n{"de": \n'),
+        ["data.train=train.jsonl"],
+        ["train.jsonl:2", "not valid JSON"],
+    ),
+    "JSON that is no object": (
+        write("train.jsonl", b'["ja", "yes"]\n'),
+        ["data.train=train.jsonl"],
+        ["train.jsonl:1", "not a JSON object"],
+    ),
+    "JSON without the field": (
+        write("train.jsonl", b'{"de": "ja", "en": "yes"}\n{"de": "nein"}\n'),
+        ["data.train=train.jsonl"],
+        ["train.jsonl:2", "no field 'en'", "de"],
+    ),
+    "JSON of numbers": (
+        write("train.jsonl", b'{"de": "ja", "en": 1}\n'),
+        ["data.train=train.jsonl"],
+        ["train.jsonl:1", "en: not text but int"],
+    ),
+    "no Parquet": (
+        write("train.parquet", b"PAR1"),
+        ["data.train=train.parquet"],
+        ["train.parquet", "damaged, or no Parquet file"],
+    ),
+    "nothing cut for validation": (
+        nothing,
+        ["data.valid=null", "data.held_out={valid: 1e-9}"],
+        ["data.held_out.valid", "took none of"],
+    ),
+    "spacy without languages": (
+        nothing,
+        ["data.tokenizer={kind: spacy}", "data.source=null"],
+        ["spacy needs data.source and data.target"],
+    ),
+    "spacy without rules for it": (
+        nothing,
+        ["data.tokenizer={kind: spacy}", "data.source=tlh"],
+        ["spacy has no rules for the language tlh"],
     ),
     "no lines": (no_lines, [], ["training data", "no pair"]),
     "only empty pairs": (only_empty_pairs, [], ["training data", "no pair"]),
@@ -208,6 +278,42 @@ def test_bad_data_as_a_command(data_dir: Path) -> None:
     assert snapshot(data_dir) == before
 
 
+# What `check-data` counts as findings, or has no opinion on, where training stops.
+NOT_REFUSED_BY_CHECK = {
+    "unequal lines",
+    "bad utf-8",
+    "cut off gzip",
+    "row with a stray comma",
+    "quote never closed",
+    "line without a tab",
+    "no JSON",
+    "JSON that is no object",
+    "JSON without the field",
+    "JSON of numbers",
+    "no lines",
+    "only empty pairs",
+    "only empty validation pairs",
+    "all too long",
+    "nothing cut for validation",
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_check_data_refuses_what_it_cannot_look_at(data_dir: Path, name: str) -> None:
+    change, values, said = BAD_DATA[name]
+    change(data_dir)
+    before = snapshot(data_dir)
+    words = ["check-data", "--config", str(data_dir / "tiny.yaml"), *as_settings(values)]
+    result = call_command(*words, cwd=data_dir)
+    assert snapshot(data_dir) == before
+    if name in NOT_REFUSED_BY_CHECK:
+        assert result.code in (0, 1), result.err
+        assert result.errors == []
+        assert "Traceback" not in result.err
+    else:
+        assert_refused(result, *said)
+
+
 # ---------------------------------------------------------------- configs
 
 
@@ -272,7 +378,7 @@ BAD_CONFIGS: dict[str, tuple[bytes, Sequence[str]]] = {
     ),
     "unknown dataset": (
         b"data: {dataset: multi30, source: de, target: en}\n",
-        ["bad.yaml:1: data.dataset: must be one of phrasebook, multi30k, not 'multi30' (did you"],
+        ["bad.yaml:1: data.dataset: must be one of phrasebook, multi30k, tatoeba, hf:NAME, kagg"],
     ),
     "dataset without languages": (
         b"data: {dataset: phrasebook, source: de}\n",
@@ -282,7 +388,87 @@ BAD_CONFIGS: dict[str, tuple[bytes, Sequence[str]]] = {
         b"data: {dataset: phrasebook, source: de, target: en, train: x.csv}\n",
         ["bad.yaml:1: data: name a dataset, or files of your own, not both"],
     ),
-    "files without valid": (b"data: {train: x.csv}\n", ["bad.yaml:1: data: needs `valid`"]),
+    "files without train": (b"data: {valid: x.csv}\n", ["bad.yaml:1: data: needs a `dataset`"]),
+    "train: none": (b"data: {train: none}\n", ["bad.yaml:1: data: needs a `dataset`"]),
+    "no file of many": (b"data: {train: []}\n", ["bad.yaml:1: data.train: "]),
+    "file without a name": (b"data: {train: ''}\n", ["bad.yaml:1: data.train: must be the path"]),
+    "share to cut": (
+        lines_of("data:", "  train: x.csv", "  held_out: {valid: 0, test: 0.7, train: 0.1}"),
+        [
+            "bad.yaml:3: data.held_out.valid: must be greater than 0, not 0",
+            "bad.yaml:3: data.held_out.test: must be less than 0.5, not 0.7",
+            "bad.yaml:3: data.held_out.train: unknown key",
+        ],
+    ),
+    "column of no number": (
+        b"data: {train: x.csv, columns: {source: 0, target: 2}}\n",
+        ["bad.yaml:1: data.columns.source: must be the name of a column, or its number from 1"],
+    ),
+    "names of columns that are not there": (
+        b"data: {train: x.csv, header: false, columns: {source: de, target: en}}\n",
+        ["bad.yaml:1: data: without a header, `columns` must be numbers"],
+    ),
+    "columns of texts": (
+        b"data: {train: {source: a, target: b}, columns: {source: 1, target: 2}}\n",
+        ["bad.yaml:1: data: `columns` is for tables"],
+    ),
+    "header of texts": (
+        b"data: {train: {source: a, target: b}, header: true}\n",
+        ["bad.yaml:1: data: `header` is for tables"],
+    ),
+    "header of no kind": (
+        b"data: {train: x.csv, header: maybe}\n",
+        ["bad.yaml:1: data.header: must be auto, true or false"],
+    ),
+    "hub without a dataset of it": (
+        b"data: {train: x.csv, hf: {config: de-en}}\n",
+        ["bad.yaml:1: data: `hf` is for a dataset written hf:NAME"],
+    ),
+    "hub's dataset without a name": (
+        b"data: {dataset: 'hf:', source: de, target: en}\n",
+        ["bad.yaml:1: data.dataset: must be written hf:NAME or hf:OWNER/NAME"],
+    ),
+    "hub's dataset out of its folder": (
+        b"data: {dataset: 'hf:../secret', source: de, target: en}\n",
+        ["bad.yaml:1: data.dataset: must be written hf:NAME"],
+    ),
+    "Kaggle without a file": (
+        b"data: {dataset: 'kaggle:somebody/pairs', source: de, target: en}\n",
+        ["bad.yaml:1: data.dataset: must be written kaggle:OWNER/NAME/FILE.csv"],
+    ),
+    "tatoeba without English": (
+        b"data: {dataset: tatoeba, source: de, target: fr}\n",
+        ["bad.yaml:1: data: tatoeba pairs a language with English"],
+    ),
+    "no validation data, but its loss": (
+        lines_of("data: {train: x.csv, valid: none}", "validation: {metric: loss}"),
+        ["bad.yaml:2: validation.metric: must be train_loss where there is no validation data"],
+    ),
+    "tokenizer of another kind": (
+        lines_of("data:", "  train: x.csv", "  tokenizer: {kind: words, size: 9, dropout: 0.1}"),
+        [
+            "bad.yaml:3: data.tokenizer.size: unknown key",
+            "bad.yaml:3: data.tokenizer.dropout: unknown key",
+        ],
+    ),
+    "dropout beyond 1": (
+        b"data: {train: x.csv, tokenizer: {kind: bpe, dropout: 1}}\n",
+        ["bad.yaml:1: data.tokenizer.dropout: must be less than 1"],
+    ),
+    "schedules with bad numbers": (
+        lines_of(
+            GOOD_DATA,
+            "training:",
+            "  teacher_forcing: {kind: inverse_sigmoid, k: 0.5, per: word}",
+            "  learning_rate_schedule: {kind: halving, every_epochs: 0, after_epochs: -1}",
+        ),
+        [
+            "bad.yaml:3: training.teacher_forcing.per: must be one of step, token, not 'word'",
+            "bad.yaml:3: training.teacher_forcing.k: must be at least 1",
+            "bad.yaml:4: training.learning_rate_schedule.after_epochs: must be at least 0",
+            "bad.yaml:4: training.learning_rate_schedule.every_epochs: must be greater than 0",
+        ],
+    ),
     "half a pair of files": (
         b"data: {train: {source: a}, valid: b.csv}\n",
         ["bad.yaml:1: data.train.target: is missing"],
@@ -359,11 +545,12 @@ BAD_CONFIGS: dict[str, tuple[bytes, Sequence[str]]] = {
 def test_bad_config(empty_dir: Path, text: bytes, said: Sequence[str]) -> None:
     (empty_dir / "bad.yaml").write_bytes(text)
     before = snapshot(empty_dir)
-    result = call_command("train", "--config", "bad.yaml", cwd=empty_dir)
-    assert_refused(result, num_errors=len(said))
-    starts = [line[: len(start) + 7] for line, start in zip(result.errors, said, strict=True)]
-    assert starts == [f"error: {start}" for start in said]
-    assert result.err.count("\n") == len(said)
+    for name in ("train", "check-data"):
+        result = call_command(name, "--config", "bad.yaml", cwd=empty_dir)
+        assert_refused(result, num_errors=len(said))
+        starts = [line[: len(start) + 7] for line, start in zip(result.errors, said, strict=True)]
+        assert starts == [f"error: {start}" for start in said]
+        assert result.err.count("\n") == len(said)
     assert snapshot(empty_dir) == before
 
 

@@ -627,7 +627,9 @@ def test_a_split_may_be_absent_or_done_without() -> None:
 
 @pytest.mark.parametrize("metric", ["", "validation: {metric: bleu}\n"])
 def test_without_validation_data_the_training_loss_decides(metric: str) -> None:
-    expected = "without validation data (data.valid: none), validation.metric must be train_loss"
+    expected = (
+        "validation.metric: must be train_loss where there is no validation data (data.valid: none)"
+    )
     (line,) = mistakes(f"data: {{train: a.csv, valid: none}}\n{metric}")
     assert line.startswith("c.yaml:")
     assert line.endswith(expected)
@@ -955,7 +957,7 @@ decoding: {max_length_ratio: 1.5}
 
 def _odd_columns(name: str) -> Config:
     data = DataConfig.model_validate(
-        {"train": "/a.csv", "valid": "/b.csv", "columns": {"source": name, "target": name}}
+        {"train": "/a.csv", "valid": "/b.csv", "columns": {"source": name, "target": f"{name}2"}}
     )
     return Config(data=data)
 
@@ -1142,3 +1144,36 @@ def test_what_goes_into_a_model_file_names_no_file_and_nothing_of_training() -> 
     for key, value in _leaves(kept):
         assert dict(_leaves(config))[key] == value
     assert kept.data.tokenizer == BpeTokenizer(size=6000, lowercase=True, nfc=True, dropout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("data:\n  train: a.csv\n  header: null\n", "3: data.header: must be auto, true or false"),
+        ("data:\n  train: a.csv\n  header: []\n", "3: data.header: must be auto, true or false"),
+        ("data:\n  train: []\n", "2: data.train: must name at least one file"),
+        ("data:\n  train:\n  - a.csv\n  - ''\n", "4: data.train.1: must be the path of a file"),
+        (
+            "data: {dataset: phrasebook, source: de, target: en, train: none}\n",
+            "1: data: name a dataset, or files of your own, not both",
+        ),
+        (
+            "data:\n  train: a.csv\n  columns: {source: 1, target: 1}\n",
+            "3: data.columns: source and target are the same column",
+        ),
+    ],
+)
+def test_mistakes_about_files_and_columns(text: str, line: str) -> None:
+    assert mistakes(text) == [f"c.yaml:{line}"]
+
+
+@pytest.mark.parametrize("name", ['"~\\0"', '"~\\uD800"'])
+def test_homes_that_no_path_can_name(name: str) -> None:
+    (line,) = mistakes(f"data: {{train: {name}}}\n")
+    assert line == "c.yaml:1: data.train: must be the path of a file"
+
+
+def test_the_home_of_nobody_is_a_name_with_a_tilde() -> None:
+    train = load("data: {train: ~nobody-of-that-name/a.csv}\n").data.train
+    assert isinstance(train, Path)
+    assert train.parts[-2:] == ("~nobody-of-that-name", "a.csv")

@@ -305,3 +305,50 @@ def test_a_pattern_without_a_file(tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             expand(files)
         assert str(caught.value) == f"{tmp_path / 'b*.tsv'}: no file has a name like this"
+
+
+def test_patterns_leave_out_folders_and_hidden_files(tmp_path: Path) -> None:
+    for name in ("a.tsv", ".hidden.tsv", "._a.tsv"):
+        make(tmp_path / name, "x")
+    (tmp_path / "folder.tsv").mkdir()
+    assert expand(tmp_path / "*.tsv") == [tmp_path / "a.tsv"]
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "dir [1]"
+    folder.mkdir()
+    make(folder / "p-1.tsv", "x")
+    assert expand(folder / "p-*.tsv") == [folder / "p-1.tsv"]
+
+
+@pytest.mark.parametrize("name", ["a**b.csv", f"{'x' * 300}*.csv"])
+def test_patterns_that_cannot_be_looked_for(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError):
+        expand(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets", "patterns", "fits"),
+    [
+        (["a.de", "b.de"], ["a.en", "b.en"], ("*.de", "*.en"), True),
+        (["de-1.txt", "de-2.txt"], ["en-1.txt", "en-2.txt"], ("de-*.txt", "en-*.txt"), True),
+        (["a.de", "c.de"], ["a.en", "b.en"], ("*.de", "*.en"), False),
+        (["p1.de"], ["p2.en"], ("p?.de", "p[0-9].en"), False),
+        (["all.de"], ["p1.en"], ("all.de", "p*.en"), True),
+    ],
+)
+def test_patterns_of_both_sides_must_match_the_same_names(
+    tmp_path: Path, sources: list[str], targets: list[str], patterns: tuple[str, str], fits: bool
+) -> None:
+    for name in (*sources, *targets):
+        make(tmp_path / name, "x\n")
+    files = ParallelFiles(source=tmp_path / patterns[0], target=tmp_path / patterns[1])
+    if fits:
+        pairs = list(zip(sources, targets, strict=True))
+        assert [
+            (Path(found.source_name).name, Path(found.target_name).name)
+            for found in parallel_sources(files)
+        ] == pairs
+    else:
+        with pytest.raises(DataError, match="do not seem to belong together"):
+            parallel_sources(files)

@@ -38,7 +38,6 @@ def test_codes(code: str, short: str, tatoeba: str) -> None:
     [
         ("fr", {"fr", "fra", "fre", "french", "français"}),
         ("FRE", {"fr", "fra", "fre", "french", "français"}),
-        ("fr-CA", {"fr", "fra", "french"}),
         ("nor", {"no", "nb", "nob", "norwegian"}),
         ("qqq", {"qqq"}),
     ],
@@ -48,6 +47,11 @@ def test_names(code: str, known: set[str]) -> None:
     assert known <= names
     assert all(languages.names(name) == names for name in known)
     assert all(name == name.lower() for name in names)
+
+
+def test_a_regional_code_is_a_name_too() -> None:
+    assert languages.names("pt-BR") == languages.names("pt") | {"pt-br", "pt_br"}
+    assert languages.names("zh_CN") == languages.names("zh") | {"zh-cn", "zh_cn"}
 
 
 def test_a_word_is_a_name_or_none() -> None:

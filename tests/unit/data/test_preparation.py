@@ -223,7 +223,10 @@ def test_what_is_cut_is_not_trained_on(tmp_path: Path, news: list[str]) -> None:
     assert sources(data.train, data.source) == [source for source, _ in train]
     learned = {*data.source.vocabulary.tokens, *data.target.vocabulary.tokens}
     assert not learned & {source.split()[1] for source, _ in [*valid, *test]}
-    assert news == [f"validation data: {len(valid)} pairs cut from the training data"]
+    assert news == [
+        f"validation data: {len(valid)} pairs cut from the training data",
+        f"test data: {len(test)} pairs cut from the training data",
+    ]
 
 
 @pytest.mark.parametrize("limit", [None, 5])

@@ -340,3 +340,25 @@ def test_a_split_that_no_corpus_has() -> None:
     data = DataConfig(dataset="phrasebook", source="de", target="en")
     with pytest.raises(DataError, match="unknown split of phrasebook: 'tset'"):
         list(read_split(data, "tset"))
+
+
+# ---------------------------------------------------------------- what training does not look at
+
+
+def test_training_on_a_named_corpus_needs_no_test_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "multi30k").mkdir()
+    for stem in ("train", "val"):
+        for language in ("de", "en"):
+            (tmp_path / "multi30k" / f"{stem}.{language}").write_text("a\n")
+    monkeypatch.setenv("SEQ2SEQ_DATA", str(tmp_path))
+    data = DataConfig(dataset="multi30k", source="de", target="en")
+    assert cut_splits(data) == ()
+    assert sources(data, "train") == sources(data, "valid") == ["a"]
+
+
+@pytest.mark.parametrize("text", ["ΐ", "İ", "ß", "ŉ", "ǰ", "Ω", "é"])
+def test_a_sentence_keeps_its_key_in_capitals_and_in_pieces(text: str) -> None:
+    keys = {sentence_key(form) for form in (text, text.upper(), unicodedata.normalize("NFD", text))}
+    assert len(keys) == 1

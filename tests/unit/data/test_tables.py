@@ -518,7 +518,6 @@ def test_json_lines(tmp_path: Path, name: str, content: str, rows: list[Row]) ->
 def test_json_fields_by_name(tmp_path: Path) -> None:
     path = make(tmp_path / "t.jsonl", '{"q": "a", "x": {"a b": "b"}, "en": "c", "de": "d"}\n')
     assert pairs_of(path, Columns(source="q", target="x.a b")) == [("a", "b")]
-    assert pairs_of(path, Columns(source="q", target="q")) == [("a", "a")]
 
 
 @pytest.mark.parametrize(
@@ -562,7 +561,7 @@ def test_faults_of_json_lines(tmp_path: Path, line: str, fault: str) -> None:
 @pytest.mark.parametrize(
     ("content", "columns", "codes", "message"),
     [
-        ('{"en": "a", "x": {"fr": "b"}}', EN_DE, CODES, ": no column 'de'; there are: en, x.fr"),
+        ('{"en": "a", "x": {"fr": "b"}}', EN_DE, CODES, ":1: no field 'de'; there are: en, x.fr"),
         ('{"en": "a", "fr": "b"}', None, CODES, f": which columns? {HOW_TO_SAY}en, fr"),
         ('{"en": "a", "de": "b"}', None, (None, "de"), f": which columns? {HOW_TO_SAY}en, de"),
         (
@@ -643,7 +642,6 @@ def test_parquet_columns_by_name(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "t.parquet", columns)
     assert pairs_of(path, Columns(source="q", target="a.b")) == [("a", "b")]
     assert pairs_of(path, Columns(source="s.t", target="q")) == [("c", "a")]
-    assert pairs_of(path, Columns(source="q", target="q")) == [("a", "a")]
 
 
 def test_rows_inside_null_are_empty(tmp_path: Path) -> None:
@@ -793,3 +791,90 @@ def test_tabs_separate_whatever_stands_between_them(folder: Path, pairs: list[Pa
     rows = [(f"{cell(source)}.", f"{cell(target)}.") for source, target in pairs]
     content = "en\tde\n" + "".join(f"{source}\t{target}\n" for source, target in rows)
     assert pairs_of(make(folder / "t.tsv", content), EN_DE) == rows
+
+
+# ---------------------------------------------------------------- what reviewers found
+
+
+@pytest.mark.parametrize(
+    ("content", "codes", "rows"),
+    [
+        ("score\tde\ten\n0.5\tja\tyes\n", ("de", "en"), [(2, "ja", "yes")]),
+        ("\tde\ten\n0\tja\tyes\n", ("de", "en"), [(2, "ja", "yes")]),
+        ("translation.de\ttranslation.en\nja\tyes\n", ("de", "en"), [(2, "ja", "yes")]),
+        ("pt-BR\ten\nsim\tyes\n", ("pt-BR", "en"), [(2, "sim", "yes")]),
+        ("No\tNo\nYes\tSí\n", ("en", "es"), [(1, "No", "No"), (2, "Yes", "Sí")]),
+        ("ice\tis\n", ("en", "no"), [(1, "ice", "is")]),
+        ("Go.\tGeh.\tCC-BY 2.0, tatoeba.org #1\n", ("de", "en"), [(1, "Geh.", "Go.")]),
+        ("Go.\tGeh.\tCC-BY 2.0, tatoeba.org #1\n", ("en", "de"), [(1, "Go.", "Geh.")]),
+        ("Go.\tGeh.\tCC-BY 2.0, tatoeba.org #1\n", (None, None), [(1, "Go.", "Geh.")]),
+    ],
+)
+def test_first_lines_that_look_like_something_else(
+    tmp_path: Path, content: str, codes: Codes, rows: list[Row]
+) -> None:
+    assert read(make(tmp_path / "t.tsv", content), None, "auto", codes) == rows
+
+
+def test_first_lines_are_told_of_in_short(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = make(tmp_path / "t.tsv", f"{LONG}\ta\x07b\n")
+    with caplog.at_level("INFO", logger="seq2seq"):
+        read(path, None)
+    (message,) = caplog.messages
+    assert len(message) < len(str(path)) + 200
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ('{"en": "a", "de": "b", "en": "c"}', "not valid JSON: a field is there twice"),
+        ('{"translation": {"en": "a", "de": "b", "de": "c"}}', "not valid JSON: a field is there"),
+        ("[1] 2", "not valid JSON: Extra data at column 5"),
+        ('{"e\\nn": 1}', "no field 'en'; there are: 'e\\nn'"),
+    ],
+)
+def test_json_faults_fit_into_a_line(tmp_path: Path, content: str, fault: str) -> None:
+    faults = Faults()
+    assert read(make(tmp_path / "t.jsonl", content), EN_DE, on_fault=faults) == []
+    ((_, text),) = faults
+    assert text.startswith(fault)
+
+
+def test_the_first_object_may_be_the_odd_one_out(tmp_path: Path) -> None:
+    path = make(tmp_path / "t.jsonl", '{"en": "a"}\n{"en": "b", "de": "c"}\n')
+    faults = Faults()
+    assert read(path, EN_DE, on_fault=faults) == [(2, "b", "c")]
+    assert [number for number, _ in faults] == [1]
+
+
+def test_fields_inside_null_are_empty_in_json_too(tmp_path: Path) -> None:
+    content = '{"translation": {"en": "a", "de": "b"}}\n{"translation": null}\n'
+    assert read(make(tmp_path / "t.jsonl", content), None, "auto", CODES) == [
+        (1, "a", "b"),
+        (2, "", ""),
+    ]
+
+
+def test_parquet_with_a_column_twice(tmp_path: Path) -> None:
+    table = pa.table([["a"], ["b"], ["c"]], names=["en", "de", "de"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="two columns are named 'de'"):
+        read(tmp_path / "t.parquet", EN_DE)
+
+
+def test_parquet_views_are_text(tmp_path: Path) -> None:
+    columns = {"en": pa.array(["a"], pa.string_view()), "de": pa.array(["b"], pa.string_view())}
+    assert pairs_of(write_parquet(tmp_path / "t.parquet", columns), EN_DE) == [("a", "b")]
+
+
+@pytest.mark.parametrize("name", ["t.parquet.gz", "t.csv.gz.zst", "t.zst"])
+def test_files_that_are_packed_too_often(name: str) -> None:
+    with pytest.raises(DataError, match="not a kind of file that holds pairs"):
+        read(Path(name), EN_DE)
+
+
+def test_one_column_cannot_be_both_sides(tmp_path: Path) -> None:
+    path = make(tmp_path / "t.csv", "de,x\nja,yes\n")
+    with pytest.raises(DataError, match=r"which columns\?"):
+        read(path, None, "auto", ("de", "de"))
