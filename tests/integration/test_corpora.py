@@ -219,7 +219,8 @@ def tsv_without_header(folder: Path) -> Data:
 
 def manythings(folder: Path) -> Data:
     def write(pairs: Pairs) -> bytes:
-        return "".join(f"{a}\t{b}\tCC-BY 2.0: tatoeba.org\n" for a, b in pairs).encode()
+        lines = (f"{b}\t{a}\tCC-BY 2.0: tatoeba.org #1 (CK)\n" for a, b in pairs)
+        return "".join(lines).encode()  # English is first, whatever is translated into what
 
     return write_tables(folder, "txt", write)
 
@@ -413,7 +414,7 @@ ENGLISH_FRENCH: Data = {"source": "en", "target": "fr", **REAL_CUT}
     ("name", "keys"),
     [
         ("fra.txt", {}),
-        ("fra.txt", {"columns": {"source": 2, "target": 1}, "source": "fr", "target": "en"}),
+        ("fra.txt", {"source": "fr", "target": "en"}),
         ("english_french.csv", {}),
         ("english_french.csv", {"columns": {"source": "English", "target": "French"}}),
     ],
