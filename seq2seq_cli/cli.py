@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -238,13 +239,16 @@ def check_data(
 ) -> None:
     """Look over a config's data before training on it. Exit code 1: something would hurt."""
     with _command(quiet, verbose, debug):
+        from seq2seq_cli.checking.check import check_data
+        from seq2seq_cli.checking.report import as_json as report_as_json
+        from seq2seq_cli.checking.report import as_text
         from seq2seq_cli.config_file import load_config, parse_override
-        from seq2seq_cli.data import check_report
-        from seq2seq_cli.data.checking import check_data
 
         config = load_config(config_name, [parse_override(text) for text in overrides or []])
         report = check_data(config.data)
-        print(json_line(check_report.as_json(report)) if as_json else check_report.as_text(report))
+        # What is wider than a terminal is cut there; a file or a pipe gets all of it.
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(json_line(report_as_json(report)) if as_json else as_text(report, width))
     if report.harmful:
         raise typer.Exit(1)
 

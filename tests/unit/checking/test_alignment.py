@@ -8,11 +8,12 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from seq2seq_cli.data import alignment
-from seq2seq_cli.data.alignment import Sides
+from seq2seq_cli.checking import alignment
+from seq2seq_cli.checking.alignment import Sides
 
 Words = set[int]
-Pairs = list[tuple[Words, Words]]
+Pair = tuple[Words, Words]
+Pairs = list[Pair]
 
 
 def sides(pairs: Pairs) -> Sides:
@@ -80,10 +81,20 @@ def reference_odds(pairs: Pairs, known: Pairs, links: dict[tuple[int, int], floa
     """The log odds of pairs, after what the known ones tell of their words."""
     linked = [{words[side] for words in links} for side in (0, 1)]
     reliable: list[dict[int, float]] = [{}, {}]
+
+    def holds_together(pair: Pair) -> bool:
+        hits = [
+            meets(word, side, pair[1 - side], links)
+            for side in (0, 1)
+            for word in pair[side] & linked[side]
+        ]
+        return sum(hits) >= alignment.MIN_MET * len(hits)
+
+    friends = [pair for pair in known if is_short(pair) and holds_together(pair)]
     for side in (0, 1):
         for word in linked[side]:
-            there = [pair for pair in known if word in pair[side]]
-            met = sum(meets(word, side, pair[1 - side], links) for pair in there if is_short(pair))
+            there = [pair for pair in friends if word in pair[side]]
+            met = sum(meets(word, side, pair[1 - side], links) for pair in there)
             share = (met + 0.5) / (len(there) + 1.5)
             reliable[side][word] = min(max(share, 1.2 * alignment.BY_CHANCE), 0.98)
     odds = []

@@ -1,28 +1,38 @@
 """What is in a config's data, and what of it would hurt training.
 
-Two readings: the first keeps numbers only (some 60 bytes a pair; word ids go to temporary files),
+Two readings: the first keeps numbers only (some 60 bytes a pair, and a temporary file of word ids),
 the second fetches the text of what is to be shown.
 """
 
 from __future__ import annotations
 
-import re
-import tempfile
-from array import array
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
+from seq2seq_cli.checking import alignment
+from seq2seq_cli.checking.alignment import Links, Mask, Whole
+from seq2seq_cli.checking.facts import SideFacts, SplitFacts, as_array
+from seq2seq_cli.checking.findings import (
+    KINDS,
+    LONGEST_BIN,
+    NUM_PLACES,
+    SIDES,
+    WORTH_TELLING,
+    DataReport,
+    Finding,
+    Place,
+    SideReport,
+    SplitReport,
+)
+from seq2seq_cli.checking.texts import text_fault
 from seq2seq_cli.config import DataConfig
 from seq2seq_cli.console import progress_bar
-from seq2seq_cli.data import alignment
-from seq2seq_cli.data.alignment import Links, Mask, Sides, Whole
-from seq2seq_cli.data.corpus import PairSource
 from seq2seq_cli.data.splits import (
     LocatedPair,
     cut_splits,
@@ -34,102 +44,19 @@ from seq2seq_cli.data.tokenizers import learn_tokenizers
 from seq2seq_cli.data.vocabulary import UNK_ID, make_codecs
 from seq2seq_cli.errors import DataError
 
-SIDES = ("source", "target")
-NUM_PLACES = 1000
-"""Places that a finding lists at most; it counts them all."""
-LONGEST_BIN = 1000
-"""Sentences with more tokens are counted as if they had this many."""
+logger = logging.getLogger("seq2seq")
 
 _LEARN_FROM = 100_000  # pairs that subwords are learned from here: all would take too long
 _LINKS_FROM = 100_000  # pairs that tell which words go together,
 _BLOCK = 1000  # taken in blocks of this many from all over the corpus
 _CHUNK = 50_000
+_MOST_REMEMBERED = 100_000  # lines that are not UTF-8
 
 # Length outliers: a side this many times longer than usual beside the other, and this many standard
 # deviations off (robustly estimated, of the logarithm of the sides' lengths in characters).
 _TIMES_LONGER = 3.0
 _DEVIATIONS = 5.0
 _FEWEST_PAIRS = 20  # below, there is no telling what is usual
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of finding."""
-
-    title: str
-    harmful_from: float | None
-    """Share of a split's pairs (of unknown words: of its words) from which it hurts; None: never.
-    """
-
-
-KINDS = {
-    "unreadable": Kind("cannot be read as it stands: training would stop there", 0.0),
-    "characters": Kind("control characters or broken encoding", 0.001),
-    "empty": Kind("one side is empty: left out of training", 0.01),
-    "too_long": Kind("longer than data.max_length: left out of training", 0.05),
-    "identical": Kind("both sides are the same", 0.01),
-    "length_ratio": Kind("one side is much too long for the other", 0.01),
-    "misaligned": Kind("no words that go together: is a line missing somewhere?", 0.01),
-    "duplicate": Kind("a pair that was there before", None),
-    "overlap": Kind("its source is in the training data: scores would flatter", 0.01),
-    "unknown_words": Kind("not in the vocabulary; subwords (bpe) leave hardly any", 0.1),
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something was found."""
-
-    file: str
-    line: int | None
-    """None for what concerns a file as a whole."""
-    message: str
-
-
-@dataclass
-class Finding:
-    kind: str
-    split: str
-    count: int
-    share: float
-    """Of the split's pairs; of unknown words: of its words, on the worse side."""
-    places: list[Place] = field(default_factory=list)
-
-    @property
-    def harmful(self) -> bool:
-        least = KINDS[self.kind].harmful_from
-        return least is not None and self.share >= least
-
-
-@dataclass(frozen=True)
-class SideReport:
-    """One side of a split."""
-
-    tokens: int
-    longest: int
-    """In tokens."""
-    unknown_share: float
-    """Of the tokens, under the config's vocabulary."""
-    lengths: list[int]
-    """Number of sentences with 0, 1, 2 ... tokens."""
-
-
-@dataclass(frozen=True)
-class SplitReport:
-    pairs: int
-    distinct_sources: int
-    source: SideReport
-    target: SideReport
-
-
-@dataclass(frozen=True)
-class DataReport:
-    splits: dict[str, SplitReport]
-    findings: list[Finding]
-
-    @property
-    def harmful(self) -> bool:
-        return any(finding.harmful for finding in self.findings)
 
 
 def check_data(config: DataConfig) -> DataReport:
@@ -144,149 +71,6 @@ def check_data(config: DataConfig) -> DataReport:
         return check.report()
 
 
-# ---------------------------------------------------------------- single texts
-
-# Control and format characters that no sentence needs (tabs and joiners are not among them),
-# U+FFFD where bytes were lost, private use.
-_BAD_CHARACTER = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffd\ufdd0-\ufdef\ufffe\uffff\ue000-\uf8ff]"
-)
-# UTF-8 that somebody took for Latin-1 or Windows-1252, and what is left of HTML.
-_TAKEN_FOR_LATIN = re.compile(
-    "[\u00c2-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc"
-    "\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]+"
-)
-_HTML = re.compile(r"&(?:[a-z]{2,8}|#\d{1,7});|<br ?/?>", re.IGNORECASE)
-
-
-def text_fault(text: str) -> str | None:
-    """What is wrong with the characters of a text; None when nothing is."""
-    if found := _BAD_CHARACTER.search(text):
-        return f"U+{ord(found[0]):04X} at character {found.start() + 1}"
-    if not text.isascii():
-        for found in _TAKEN_FOR_LATIN.finditer(text):
-            if meant := _as_utf8(found[0]):
-                return f"{found[0]!r} at character {found.start() + 1} was {meant!r} in UTF-8"
-    if ("&" in text or "<" in text) and (found := _HTML.search(text)):
-        return f"{found[0]!r} at character {found.start() + 1} is HTML"
-    return None
-
-
-def _as_utf8(text: str) -> str | None:
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            return text.encode(encoding).decode()
-        except UnicodeError:
-            continue
-    return None
-
-
-# ---------------------------------------------------------------- facts of a split
-
-
-class _SideFacts:
-    """Of one side of each pair of a split."""
-
-    def __init__(self, files: ExitStack) -> None:
-        self.num_tokens = array("I")
-        self.num_characters = array("I")
-        self._file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        self._unwritten = array("i")
-
-    def add(self, ids: list[int], num_characters: int) -> None:
-        self.num_tokens.append(len(ids))
-        self.num_characters.append(num_characters)
-        self._unwritten.extend(ids)
-        if len(self._unwritten) > 1 << 20:
-            self._write()
-
-    def _write(self) -> None:
-        self._file.write(self._unwritten.tobytes())
-        self._unwritten = array("i")
-
-    def finish(self) -> None:
-        """After the last pair: ids can be read from here on."""
-        self._write()
-        self._file.flush()
-        self.offsets = np.concatenate([[0], np.cumsum(_array(self.num_tokens))])
-        self.ids: npt.NDArray[np.int32] = (
-            np.memmap(self._file, dtype=np.int32, mode="r")
-            if self.offsets[-1]
-            else np.zeros(0, dtype=np.int32)
-        )
-
-    def distinct(self, start: int, stop: int) -> tuple[Whole, Whole]:
-        """Each pair's distinct ids, and offsets, of pairs start to stop."""
-        offsets = self.offsets[start : stop + 1]
-        ids = self.ids[offsets[0] : offsets[-1]].astype(np.int64)
-        owners = np.repeat(np.arange(stop - start), np.diff(offsets))
-        size = int(ids.max(initial=0)) + 1
-        keys = alignment.sorted_distinct(owners * size + ids)
-        counts = np.bincount(keys // size, minlength=stop - start)
-        return keys % size, np.concatenate([[0], np.cumsum(counts)])
-
-    def word_counts(self, num_words: int) -> Whole:
-        """How often each word is in the split."""
-        counts = np.zeros(num_words, dtype=np.int64)
-        for start in range(0, len(self.ids), 1 << 20):
-            counts += np.bincount(self.ids[start : start + (1 << 20)], minlength=num_words)
-        return counts
-
-
-class _SplitFacts:
-    """Of each pair of a split."""
-
-    def __init__(self, files: ExitStack) -> None:
-        self.origins: list[tuple[int, PairSource]] = []  # and the first pair of each
-        self.lines = array("Q")
-        self._hashes = array("q"), array("q")  # of the sentences of each side
-        self.sides = [_SideFacts(files) for _ in SIDES]
-        self.flagged: dict[str, array[int]] = {}
-        self.faults: list[Place] = []
-        self.num_faults = 0
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def add(self, line: int, hashes: tuple[int, int]) -> None:
-        """Add a pair, whose sides and flags are there already."""
-        self.lines.append(line)
-        for values, value in zip(self._hashes, hashes, strict=True):
-            values.append(value)
-
-    def finish(self) -> None:
-        """After the last pair."""
-        self.source_hashes, self.target_hashes = map(_array, self._hashes)
-        for side in self.sides:
-            side.finish()
-
-    def place(self, index: int) -> str:
-        origin = next(origin for first, origin in reversed(self.origins) if first <= index)
-        return f"{origin.source_name}:{self.lines[index]}"
-
-    def flag(self, kind: str) -> None:
-        """Note something about the pair that is being added."""
-        self.flagged.setdefault(kind, array("Q")).append(len(self))
-
-    def fault(self, place: Place) -> None:
-        self.num_faults += 1
-        if len(self.faults) < NUM_PLACES:
-            self.faults.append(place)
-
-    def aligned(self, start: int, stop: int) -> Sides:
-        source, target = (side.distinct(start, stop) for side in self.sides)
-        return Sides(*source, *target)
-
-
-def _array(values: array[int]) -> Whole:
-    """The same numbers for NumPy."""
-    return np.asarray(values).astype(np.int64)
-
-
-# ---------------------------------------------------------------- the check
-
-
 class _Numbering(dict[str, int]):
     """A number for each word, in the order of their first asking."""
 
@@ -299,7 +83,7 @@ class _Check:
     def __init__(self, config: DataConfig, files: ExitStack) -> None:
         self.config = config
         self.splits = {
-            split: _SplitFacts(files)
+            split: SplitFacts(files)
             for split in ("train", "valid", "test")
             if has_split(config, split)
         }
@@ -339,7 +123,7 @@ class _Check:
 
         def note(file: str, line: int, text: str) -> None:
             facts.fault(Place(file, line, text))
-            if len(self.undecodable) < NUM_PLACES:
+            if len(self.undecodable) < _MOST_REMEMBERED:
                 self.undecodable.add((file, line))
 
         try:
@@ -390,15 +174,17 @@ class _Check:
         links = self._links()
         found: dict[str, dict[str, Whole]] = {}
         for split, facts in self.splits.items():
-            found[split] = {kind: _array(indices) for kind, indices in facts.flagged.items()}
-            empty = np.zeros(len(facts), dtype=np.bool_)
-            empty[found[split].get("empty", [])] = True
-            found[split]["length_ratio"] = np.nonzero(self._uneven(facts) & ~empty)[0]
-            found[split]["misaligned"] = np.nonzero(_misaligned(facts, links))[0]
-            found[split]["duplicate"] = np.nonzero(_repeated(facts) & ~empty)[0]
+            masks = {
+                "length_ratio": self._uneven(facts),
+                "misaligned": _misaligned(facts, links),
+                "duplicate": _repeated(facts),
+            }
             if split != "train":
-                in_train = np.isin(facts.source_hashes, self.splits["train"].source_hashes)
-                found[split]["overlap"] = np.nonzero(in_train & ~empty)[0]
+                train = self.splits["train"].source_hashes
+                masks["overlap"] = np.isin(facts.source_hashes, train)
+            found[split] = {kind: as_array(indices) for kind, indices in facts.flagged.items()}
+            full = ~facts.has("empty")
+            found[split] |= {kind: np.nonzero(mask & full)[0] for kind, mask in masks.items()}
         splits = {
             split: SplitReport(
                 len(facts),
@@ -415,8 +201,9 @@ class _Check:
     def _known_words(self) -> tuple[Mask, Mask]:
         """Whether each word seen anywhere is in the vocabulary that training would make."""
         counters: list[Counter[str]] = []
-        for words, side in zip(self.words, self.splits["train"].sides, strict=True):
-            counts = side.word_counts(len(words)).tolist()
+        train = self.splits["train"]
+        for words, side in zip(self.words, train.sides, strict=True):
+            counts = side.word_counts(len(words), ~train.has("empty")).tolist()
             counters.append(Counter(dict(zip(words, counts, strict=True))))
             counters[-1] += Counter()  # words of the other splits go: they were not seen
         source, target = make_codecs(self.config, self.tokenizers, (counters[0], counters[1]))
@@ -426,6 +213,8 @@ class _Check:
         )
 
     def _links(self) -> Links:
+        if self.config.tokenizer.kind == "characters":
+            logger.info("characters do not tell which words go together: no misalignment is seen")
         facts = self.splits["train"]
         step = max(_BLOCK, _BLOCK * len(facts) // _LINKS_FROM)
         blocks = [
@@ -436,7 +225,7 @@ class _Check:
             alignment.joined(blocks), len(self.words[0]), len(self.words[1])
         )
 
-    def _uneven(self, facts: _SplitFacts) -> Mask:
+    def _uneven(self, facts: SplitFacts) -> Mask:
         """Whether one side is far longer than the training data's pairs would have it."""
         usual = _log_ratios(self.splits["train"])
         if len(usual) < _FEWEST_PAIRS:
@@ -456,6 +245,9 @@ class _Check:
             if facts.num_faults:
                 share = facts.num_faults / (len(facts) + facts.num_faults)
                 findings.append(Finding("unreadable", split, facts.num_faults, share, facts.faults))
+            usable = ~(facts.has("empty") | facts.has("too_long"))
+            if not usable.any():
+                findings.append(Finding("no_pairs", split, 0, 1.0))
             for kind in KINDS:
                 indices = found[split].get(kind, np.zeros(0, dtype=np.int64))
                 if not len(indices):
@@ -516,14 +308,16 @@ class _Check:
         same = facts.source_hashes == here.source_hashes[index]
         if kind == "duplicate":
             same &= facts.target_hashes == here.target_hashes[index]
-        return f"also {facts.place(int(np.argmax(same)))}"
+        file, line = facts.place(int(np.argmax(same)))
+        is_same_file = file == pair.origin.source_name
+        return f"also line {line}" if is_same_file else f"also {file}:{line}"
 
 
 def _ignore(file: str, line: int, text: str) -> None:
     """Faults that have been told of already."""
 
 
-def _misaligned(facts: _SplitFacts, links: Links) -> Mask:
+def _misaligned(facts: SplitFacts, links: Links) -> Mask:
     chunks = [
         alignment.suspicious(facts.aligned(start, min(start + _CHUNK, len(facts))), links)
         for start in range(0, len(facts), _CHUNK)
@@ -531,7 +325,7 @@ def _misaligned(facts: _SplitFacts, links: Links) -> Mask:
     return np.concatenate([np.zeros(0, dtype=np.bool_), *chunks])
 
 
-def _repeated(facts: _SplitFacts) -> Mask:
+def _repeated(facts: SplitFacts) -> Mask:
     """Whether the same pair was there before."""
     mixed = facts.source_hashes * 3 + facts.target_hashes  # 64 bits, and what overflows is dropped
     _, firsts = np.unique(mixed, return_index=True)
@@ -540,15 +334,15 @@ def _repeated(facts: _SplitFacts) -> Mask:
     return repeated
 
 
-def _log_ratios(facts: _SplitFacts) -> npt.NDArray[np.float64]:
-    source, target = (_array(side.num_characters) for side in facts.sides)
+def _log_ratios(facts: SplitFacts) -> npt.NDArray[np.float64]:
+    source, target = (as_array(side.num_characters) for side in facts.sides)
     # A few characters more on both sides: one word may well be three times as long as another.
     ratios: npt.NDArray[np.float64] = np.log(source + 5.0) - np.log(target + 5.0)
     return ratios
 
 
-def _side_report(side: _SideFacts, known: Mask) -> SideReport:
-    lengths = _array(side.num_tokens)
+def _side_report(side: SideFacts, known: Mask) -> SideReport:
+    lengths = as_array(side.num_tokens)
     counts = side.word_counts(len(known))
     num_tokens = int(counts.sum())
     return SideReport(
@@ -566,7 +360,7 @@ def _unknown_words(splits: dict[str, SplitReport]) -> list[Finding]:
         share = max(side.unknown_share for side in sides)
         count = sum(round(side.unknown_share * side.tokens) for side in sides)
         finding = Finding("unknown_words", split, count, share)
-        if finding.harmful:
+        if share >= WORTH_TELLING:
             findings.append(finding)
     return findings
 

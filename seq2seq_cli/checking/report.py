@@ -1,4 +1,4 @@
-"""What `check-data` found, for people and for programs."""
+"""What a check found, for people and for programs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from seq2seq_cli.checking.findings import (
+    KINDS,
+    SIDES,
+    DataReport,
+    Finding,
+    SideReport,
+    SplitReport,
+)
 from seq2seq_cli.console import table
-from seq2seq_cli.data.checking import KINDS, SIDES, DataReport, Finding, SideReport, SplitReport
 
 _NUM_BARS = 10
-_BAR_WIDTH = 24
+_BAR_WIDTH = 23  # two of them fit into 80 columns
 _NUM_SHOWN = 5
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -27,10 +34,11 @@ def as_json(report: DataReport) -> dict[str, Any]:
     }
 
 
-def as_text(report: DataReport) -> str:
-    """Tables, a histogram, and a few places for each finding."""
+def as_text(report: DataReport, width: int | None = None) -> str:
+    """Tables, a histogram, and a few places for each finding; their lines cut to `width` columns,
+    and without characters that would do something to a terminal."""
     parts = [_counts(report.splits), _histogram(report.splits["train"])]
-    parts += [_described(finding) for finding in report.findings]
+    parts += [_described(finding, width) for finding in report.findings]
     harmful = sum(finding.harmful for finding in report.findings)
     if harmful:
         parts.append(f"{harmful} of these would hurt (marked with !)")
@@ -38,8 +46,7 @@ def as_text(report: DataReport) -> str:
         parts.append("nothing here is enough to hurt training")
     else:
         parts.append("nothing to find fault with")
-    # Files under the folder where one stands are named from there.
-    return "\n\n".join(parts).replace(f"{Path.cwd()}{os.sep}", "")
+    return "\n\n".join(parts)
 
 
 def _counts(splits: dict[str, SplitReport]) -> str:
@@ -91,7 +98,7 @@ def _bar(share: float) -> str:
     return (_EIGHTHS[-1] * whole + (_EIGHTHS[rest] if rest else "")).ljust(_BAR_WIDTH)
 
 
-def _described(finding: Finding) -> str:
+def _described(finding: Finding, width: int | None) -> str:
     mark = "!" if finding.harmful else " "
     unit = "word" if finding.kind == "unknown_words" else "line"
     unit += "s" if finding.count != 1 else ""
@@ -100,7 +107,10 @@ def _described(finding: Finding) -> str:
     lines = [f"{mark} {finding.split}: {finding.count:,} {unit} ({share}): {title}"]
     for place in finding.places[:_NUM_SHOWN]:
         where = f"{place.file}:{place.line}: " if place.line is not None else ""
-        lines.append(f"    {where}{place.message}")
+        # Files under the folder where one stands are named from there.
+        text = f"    {where}{place.message}".replace(f"{Path.cwd()}{os.sep}", "")
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        lines.append(shown if width is None or len(shown) <= width else f"{shown[: width - 1]}…")
     more = finding.count - _NUM_SHOWN
     if finding.places and more > 0:
         lines.append(f"    ... and {more:,} more (--json lists up to a thousand)")

@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
+from seq2seq_cli.checking import check as check_module
+from seq2seq_cli.checking import facts, findings
+from seq2seq_cli.checking.check import check_data
+from seq2seq_cli.checking.findings import DataReport, Finding, Place
+from seq2seq_cli.checking.report import as_json, as_text
+from seq2seq_cli.checking.texts import text_fault
 from seq2seq_cli.config import DataConfig, ParallelFiles
-from seq2seq_cli.data import check_report, checking
-from seq2seq_cli.data.checking import DataReport, Finding, Place, check_data, text_fault
 from seq2seq_cli.errors import DataError
 
 # ---------------------------------------------------------------- single texts
@@ -39,6 +43,9 @@ from seq2seq_cli.errors import DataError
         "AT&T, R&D; Q&A; Tom & Jerry; a &b; x < y > z; <unk> <eos>",
         "5 < 6; &; &&; &#; &#x;",
         "ﬁn, Œuvre, Straße, ẞ, Ÿ",
+        "„Viel Spaß“, Spaß… Fuß–und MENÜ“",
+        "fatigué\u00a0» CAFÉ\u00a0! OÙ… Ù\u00a0? à\u00a0« Å”",
+        "abc שלום\u200f! ខ្មែរ\u200bខ្មែរ \u202bعربي\u202c",
     ],
 )
 def test_ordinary_text_has_no_fault(text: str) -> None:
@@ -59,6 +66,9 @@ def test_ordinary_text_has_no_fault(text: str) -> None:
         ("a\ue000", "U+E000 at character 2"),
         ("a\ufdd0", "U+FDD0 at character 2"),
         ("first\x02second\x01", "U+0002 at character 6"),
+        ("soft\u00adhyphen", "U+00AD at character 5"),
+        ("abc\u200f", "U+200F at character 4"),
+        ("no\u200bspace", "U+200B at character 3"),
     ],
 )
 def test_bad_character(text: str, said: str) -> None:
@@ -90,6 +100,10 @@ def test_utf8_taken_for_latin_tells_what_was_meant() -> None:
         ("it&#39;s", "'&#39;' at character 3 is HTML"),
         ("a<br>b", "'<br>' at character 2 is HTML"),
         ("a<BR />b", "'<BR />' at character 2 is HTML"),
+        ("it&#x27;s", "'&#x27;' at character 3 is HTML"),
+        ("&frac12;", "'&frac12;' at character 1 is HTML"),
+        ("Q&AB; <b>fett</b>", "'<b>' at character 7 is HTML"),
+        ('<a href="x">y', """'<a href="x">' at character 1 is HTML"""),
     ],
 )
 def test_html(text: str, said: str) -> None:
@@ -147,7 +161,7 @@ def test_duplicates_whatever_their_case_space_and_unicode_form(tmp_path: Path) -
     report = check(tmp_path, sources, "listen\nListen\nlisten\nhear\n")
     assert kinds(report) == [("duplicate", 2)]
     assert [place.line for place in report.findings[0].places] == [2, 3]
-    assert all(f"also {tmp_path / 'a'}:1: " in p.message for p in report.findings[0].places)
+    assert all("also line 1: " in p.message for p in report.findings[0].places)
     assert not report.harmful
 
 
@@ -184,7 +198,8 @@ def test_limit_counts_pairs_of_the_training_split(tmp_path: Path) -> None:
 def test_places_are_listed_up_to_a_number_and_all_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "NUM_PLACES", 3)
+    for module in (check_module, facts):
+        monkeypatch.setattr(module, "NUM_PLACES", 3)
     (tmp_path / "bad").write_bytes(b"\xff\n" * 5)
     text = "".join(f"x\x02{number}\n" for number in range(5))
     report = check(tmp_path, text, "y\n" * 5)
@@ -199,7 +214,7 @@ def test_very_long_sentences_are_counted_together(tmp_path: Path) -> None:
     report = check(tmp_path, "a " * 5000 + "\nb\n", "c\nd\n")
     side = report.splits["train"].source
     assert (side.longest, side.tokens) == (5000, 5001)
-    assert (len(side.lengths), side.lengths[-1]) == (checking.LONGEST_BIN + 1, 1)
+    assert (len(side.lengths), side.lengths[-1]) == (findings.LONGEST_BIN + 1, 1)
 
 
 def test_data_that_cannot_be_looked_at_at_all(tmp_path: Path) -> None:
@@ -207,9 +222,9 @@ def test_data_that_cannot_be_looked_at_at_all(tmp_path: Path) -> None:
         check_data(DataConfig(train=tmp_path / "nowhere.csv"))
 
 
-@pytest.mark.parametrize("kind", checking.KINDS)
+@pytest.mark.parametrize("kind", findings.KINDS)
 def test_share_decides_what_is_harmful(kind: str) -> None:
-    least = checking.KINDS[kind].harmful_from
+    least = findings.KINDS[kind].harmful_from
     for share in (0.0, 0.0005, 0.001, 0.01, 0.05, 0.1, 1.0):
         harmful = least is not None and share >= least
         assert Finding(kind, "train", 1, share).harmful is harmful
@@ -221,15 +236,15 @@ def test_share_decides_what_is_harmful(kind: str) -> None:
 
 def test_report_names_a_few_places_and_counts_the_rest(tmp_path: Path) -> None:
     report = check(tmp_path, "\n" * 1200 + "ja\n", "yes\n" * 1201)
-    text = check_report.as_text(report)
+    text = as_text(report)
     assert text.count("no source") == 5
     assert "... and 1,195 more" in text
-    assert len(check_report.as_json(report)["findings"][0]["places"]) == checking.NUM_PLACES
+    assert len(as_json(report)["findings"][0]["places"]) == findings.NUM_PLACES
 
 
 def test_histogram_has_ten_bins(tmp_path: Path) -> None:
     lines = "".join("a " * length + "\n" for length in range(1, 100))
-    text = check_report.as_text(check(tmp_path, lines, lines.replace("a", "b")))
+    text = as_text(check(tmp_path, lines, lines.replace("a", "b")))
     bars = [line for line in text.split("\n") if line[:1].isdecimal()]
     assert len(bars) == 10
     assert [bar.split()[0] for bar in bars[:2]] == ["1-10", "11-20"]

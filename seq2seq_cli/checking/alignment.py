@@ -10,7 +10,7 @@ suspicious when all its words together say so: a likelihood ratio, as if they we
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ MIN_PAIRS = 3  # a word, and a link, is judged by no fewer pairs
 MAX_SHARE = 0.3  # words in more of the pairs (articles, full stops) say little
 NEAR_BEST = 0.3  # links this strong, by a word's best one, are its partners too
 MAX_TOKENS = 100  # longer sides are not judged: work grows with the product of the sides
+MIN_MET = 0.25  # share of its words that meet a partner in a pair that words are judged by
 BY_CHANCE = 0.05  # how often a word meets a partner in a pair that is none
 SUSPICIOUS = -8.0  # log of the odds below which a pair is: 1 to 3,000
 
@@ -96,18 +97,37 @@ def find_links(pairs: Sides, num_sources: int, num_targets: int) -> Links:
     np.maximum.at(best_target, target, dice)
     near = (dice >= NEAR_BEST * best_source[source]) | (dice >= NEAR_BEST * best_target[target])
     links = Links(keys[near], num_targets, best_source, best_target)
-    met_source, met_target = np.zeros(num_sources), np.zeros(num_targets)
+    met = np.zeros(num_sources), np.zeros(num_targets)
+    judged = np.zeros(num_sources), np.zeros(num_targets)
     for chunk in _chunks(pairs):
-        judged, found_source, found_target = _matched(chunk, links)
-        met_source += np.bincount(judged.source[found_source], minlength=num_sources)
-        met_target += np.bincount(judged.target[found_target], minlength=num_targets)
+        words, *found = _matched(chunk, links)
+        sides = [
+            (words.source, words.source_offsets, found[0]),
+            (words.target, words.target_offsets, found[1]),
+        ]
+        num_met = sum(_by_pair(hits, offsets) for _, offsets, hits in sides)
+        num_words = sum(np.diff(offsets) for _, offsets, _ in sides)
+        # Strangers in the corpus would make all words look unreliable: they are left out.
+        friends = num_met >= MIN_MET * num_words
+        for side, (ids, offsets, hits) in enumerate(sides):
+            counted = np.repeat(friends, np.diff(offsets))
+            size = len(met[side])
+            met[side][:] += np.bincount(ids[hits & counted], minlength=size)
+            judged[side][:] += np.bincount(ids[counted], minlength=size)
     return links._replace(
-        reliable_source=_reliability(met_source, source_pairs) * (best_source > 0),
-        reliable_target=_reliability(met_target, target_pairs) * (best_target > 0),
+        reliable_source=_reliability(met[0], judged[0]) * (best_source > 0),
+        reliable_target=_reliability(met[1], judged[1]) * (best_target > 0),
     )
 
 
-def _reliability(met: Floats, pairs: Whole) -> Floats:
+def _by_pair(values: npt.NDArray[Any], offsets: Whole) -> Floats:
+    """Sums of the values of each pair's words."""
+    before = np.concatenate([[0.0], np.cumsum(values)])
+    sums: Floats = before[offsets[1:]] - before[offsets[:-1]]
+    return sums
+
+
+def _reliability(met: Floats, pairs: Floats) -> Floats:
     """Shares, drawn towards one third where few pairs are known; more than chance, less than 1."""
     shares: Floats = np.clip((met + 0.5) / (pairs + 1.5), 1.2 * BY_CHANCE, 0.98)
     return shares
@@ -130,8 +150,7 @@ def log_odds(pairs: Sides, links: Links) -> Floats:
     ]:
         share = reliable[ids]
         evidence = np.where(found, share / BY_CHANCE, (1.0 - share) / (1.0 - BY_CHANCE))
-        before = np.concatenate([[0.0], np.cumsum(np.log(evidence))])
-        odds += before[offsets[1:]] - before[offsets[:-1]]
+        odds += _by_pair(np.log(evidence), offsets)
     return odds
 
 
