@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from seq2seq_cli import __version__
-from seq2seq_cli.config import Config, Section
+from seq2seq_cli.config import Config
+from seq2seq_cli.config.sections import Section
 from seq2seq_cli.errors import ConfigError
 from seq2seq_cli.yaml_document import Document, KeyPath, dotted, parse
 

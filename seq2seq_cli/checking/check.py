@@ -31,7 +31,7 @@ from seq2seq_cli.checking.findings import (
     SplitReport,
 )
 from seq2seq_cli.checking.texts import text_fault
-from seq2seq_cli.config import DataConfig
+from seq2seq_cli.config.data import DataConfig
 from seq2seq_cli.console import progress_bar
 from seq2seq_cli.data.splits import (
     LocatedPair,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from seq2seq_cli.config import TrainingConfig
+from seq2seq_cli.config.training import TrainingConfig
 from seq2seq_cli.data.vocabulary import EOS_ID, PAD_ID, SOS_ID, Ids
 from seq2seq_cli.randomness import generator
 

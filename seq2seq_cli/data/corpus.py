@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from seq2seq_cli.config import ParallelFiles
+from seq2seq_cli.config.data import ParallelFiles
 from seq2seq_cli.errors import DataError
 
 if sys.version_info >= (3, 14):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from seq2seq_cli.config import DataConfig
+from seq2seq_cli.config.data import DataConfig
 from seq2seq_cli.data import hubs, phrasebook, tables, tatoeba
 from seq2seq_cli.data.corpus import OnFault, PairSource, parallel_source
 from seq2seq_cli.data.downloads import by_hand, cache_path, download, find_own, has_digest

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from seq2seq_cli.config import DataConfig
+from seq2seq_cli.config.data import DataConfig
 from seq2seq_cli.console import bars_are_shown
 from seq2seq_cli.data import tables
 from seq2seq_cli.data.corpus import OnFault, PairSource

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from seq2seq_cli.config import DataConfig, TextConfig
+from seq2seq_cli.config.data import DataConfig, TextConfig
 from seq2seq_cli.data.batching import FlatIds, FlatPairs, Indices
 from seq2seq_cli.data.splits import TextPair, cut_splits, has_split, located_pairs
 from seq2seq_cli.data.tokenizers import learn_tokenizers

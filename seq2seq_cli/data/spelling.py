@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from seq2seq_cli.config import TokenizerConfig
+from seq2seq_cli.config.data import TokenizerConfig
 
 
 def spelt(text: str, config: TokenizerConfig) -> str:

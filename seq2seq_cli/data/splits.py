@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from seq2seq_cli.config import DataConfig, ParallelFiles
+from seq2seq_cli.config.data import DataConfig, ParallelFiles
 from seq2seq_cli.data import corpus, datasets, tables
 from seq2seq_cli.data.corpus import OnFault, PairSource, refuse
 from seq2seq_cli.errors import DataError

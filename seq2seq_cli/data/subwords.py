@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import regex
 import sentencepiece
 
-from seq2seq_cli.config import BpeTokenizer, UnigramTokenizer
+from seq2seq_cli.config.data import BpeTokenizer, UnigramTokenizer
 from seq2seq_cli.data.spelling import one_spaced, spelt
 from seq2seq_cli.errors import ConfigError, ModelFileError
 from seq2seq_cli.randomness import generator

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from seq2seq_cli.config import Column, Columns
+from seq2seq_cli.config.data import Column, Columns
 from seq2seq_cli.data import languages
 from seq2seq_cli.data.corpus import COMPRESSED, OnFault, PairSource, expand, read_lines
 from seq2seq_cli.errors import DataError

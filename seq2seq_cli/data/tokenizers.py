@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import regex
 
-from seq2seq_cli.config import (
+from seq2seq_cli.config.data import (
     BpeTokenizer,
     CharactersTokenizer,
     SpacyTokenizer,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq_cli.config import TextConfig, VocabularyConfig
+from seq2seq_cli.config.data import TextConfig, VocabularyConfig
 from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.data.tokenizers import Tokenizer
 from seq2seq_cli.errors import ModelFileError

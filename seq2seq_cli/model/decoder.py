@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from seq2seq_cli.config import DecoderConfig
+from seq2seq_cli.config.model import DecoderConfig
 from seq2seq_cli.model.lstm import LSTMState, StackedLSTM
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.config import EncoderConfig
+from seq2seq_cli.config.model import EncoderConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
 from seq2seq_cli.model.lstm import LSTMState, reverse_within_lengths, run_to_lengths
 

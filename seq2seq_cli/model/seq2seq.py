@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.config import InitConfig, ModelConfig, NormalInit, UniformInit
+from seq2seq_cli.config.model import InitConfig, ModelConfig, NormalInit, UniformInit
 from seq2seq_cli.data.batching import Batch
 from seq2seq_cli.model.decoder import Bridge, Decoder
 from seq2seq_cli.model.encoder import Encoded, Encoder

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seq2seq_cli.config import (
+from seq2seq_cli.config.training import (
     ConstantForcing,
     CosineRate,
     ExponentialForcing,

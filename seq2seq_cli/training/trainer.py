@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from seq2seq_cli.config import AdamConfig, AdamWConfig, Config, OptimizerConfig
+from seq2seq_cli.config import Config
+from seq2seq_cli.config.training import AdamConfig, AdamWConfig, OptimizerConfig
 from seq2seq_cli.console import SHOWN_BY_BAR, SHOWN_BY_COMMAND, progress_bar
 from seq2seq_cli.data.batching import (
     Batch,

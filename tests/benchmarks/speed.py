@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.config import Config, TextConfig, TranslatorConfig, WhitespaceTokenizer
+from seq2seq_cli.config import Config, TranslatorConfig
+from seq2seq_cli.config.data import TextConfig, WhitespaceTokenizer
 from seq2seq_cli.console import table
 from seq2seq_cli.data.batching import (
     Batch,

@@ -9,28 +9,29 @@ from typing import Any
 
 import pytest
 
-from seq2seq_cli.config import (
-    AdamConfig,
+from seq2seq_cli.config import Config, TranslatorConfig
+from seq2seq_cli.config.data import (
     BpeTokenizer,
     CharactersTokenizer,
-    Config,
-    ConstantForcing,
     DataConfig,
-    ExponentialForcing,
-    HalvingRate,
     HeldOutConfig,
     HubConfig,
+    ParallelFiles,
+    SpacyTokenizer,
+    UnigramTokenizer,
+    WordsTokenizer,
+)
+from seq2seq_cli.config.sections import Section
+from seq2seq_cli.config.training import (
+    AdamConfig,
+    ConstantForcing,
+    ExponentialForcing,
+    HalvingRate,
     InverseSigmoidForcing,
     InverseSqrtRate,
     LinearForcing,
-    ParallelFiles,
     PlateauRate,
-    Section,
     SgdConfig,
-    SpacyTokenizer,
-    TranslatorConfig,
-    UnigramTokenizer,
-    WordsTokenizer,
 )
 from seq2seq_cli.config_file import (
     MAX_BYTES,

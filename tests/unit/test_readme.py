@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from seq2seq_cli.config import Config, Section
+from seq2seq_cli.config import Config
+from seq2seq_cli.config.sections import Section
 from seq2seq_cli.config_file import load_config, section_of, shipped_configs
 
 README = Path(__file__).parents[2] / "README.md"

@@ -11,7 +11,7 @@ from seq2seq_cli.checking.check import check_data
 from seq2seq_cli.checking.findings import DataReport, Finding, Place
 from seq2seq_cli.checking.report import as_json, as_text
 from seq2seq_cli.checking.texts import text_fault
-from seq2seq_cli.config import DataConfig, ParallelFiles
+from seq2seq_cli.config.data import DataConfig, ParallelFiles
 from seq2seq_cli.errors import DataError
 
 # ---------------------------------------------------------------- single texts

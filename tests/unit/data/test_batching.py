@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from seq2seq_cli.config import TrainingConfig
+from seq2seq_cli.config.training import TrainingConfig
 from seq2seq_cli.data.batching import (
     POOL_BATCHES,
     FlatIds,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq_cli.config import ParallelFiles
+from seq2seq_cli.config.data import ParallelFiles
 from seq2seq_cli.data.corpus import (
     PairSource,
     expand,

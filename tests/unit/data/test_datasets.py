@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq_cli import __version__
-from seq2seq_cli.config import CORPUS_LANGUAGES, DataConfig
+from seq2seq_cli.config.data import CORPUS_LANGUAGES, DataConfig
 from seq2seq_cli.data import datasets, phrasebook, tatoeba
 from seq2seq_cli.data.corpus import PairSource, refuse
 from seq2seq_cli.errors import DataError, DownloadError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from seq2seq_cli.config import Columns, DataConfig, HubConfig
+from seq2seq_cli.config.data import Columns, DataConfig, HubConfig
 from seq2seq_cli.data import datasets, hubs
 from seq2seq_cli.data.corpus import PairSource, refuse
 from seq2seq_cli.errors import DataError, DownloadError, SeqError

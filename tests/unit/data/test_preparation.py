@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seq2seq_cli.config import DataConfig, WordsTokenizer
+from seq2seq_cli.config.data import DataConfig, WordsTokenizer
 from seq2seq_cli.data import phrasebook
 from seq2seq_cli.data.preparation import PreparedData, Split, prepare
 from seq2seq_cli.data.splits import read_split

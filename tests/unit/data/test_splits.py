@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from seq2seq_cli.config import DataConfig
+from seq2seq_cli.config.data import DataConfig
 from seq2seq_cli.data import phrasebook
 from seq2seq_cli.data.splits import (
     LocatedPair,

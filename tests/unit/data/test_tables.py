@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from seq2seq_cli.config import Columns
+from seq2seq_cli.config.data import Columns
 from seq2seq_cli.data.corpus import OnFault, refuse
 from seq2seq_cli.data.tables import Codes, Header, find_columns, one_line, table_sources
 from seq2seq_cli.errors import DataError

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2seq_cli.config import (
+from seq2seq_cli.config.data import (
     BpeTokenizer,
     CharactersTokenizer,
     SpacyTokenizer,

@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from seq2seq_cli.config import (
+from seq2seq_cli.config.data import (
     BpeTokenizer,
     CharactersTokenizer,
     SpacyTokenizer,

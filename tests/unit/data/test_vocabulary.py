@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from seq2seq_cli.config import (
+from seq2seq_cli.config.data import (
     BpeTokenizer,
     TextConfig,
     UnigramTokenizer,

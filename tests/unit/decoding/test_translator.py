@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from seq2seq_cli.config import TranslatorConfig, WhitespaceTokenizer
+from seq2seq_cli.config import TranslatorConfig
+from seq2seq_cli.config.data import WhitespaceTokenizer
 from seq2seq_cli.data.tokenizers import load_tokenizer
 from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary
 from seq2seq_cli.decoding.translator import Translator

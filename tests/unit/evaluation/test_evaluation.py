@@ -6,7 +6,7 @@ import pytest
 import sacrebleu
 import torch
 
-from seq2seq_cli.config import TrainingConfig
+from seq2seq_cli.config.training import TrainingConfig
 from seq2seq_cli.decoding.translator import Translator
 from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.evaluation import metrics

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from seq2seq_cli.config import DecoderConfig, EncoderConfig, ModelConfig, UniformInit
+from seq2seq_cli.config.model import DecoderConfig, EncoderConfig, ModelConfig, UniformInit
 from seq2seq_cli.data.batching import Batch, make_batch
 from seq2seq_cli.data.vocabulary import Ids
 from seq2seq_cli.model.seq2seq import Seq2Seq, initialise

@@ -11,13 +11,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from seq2seq_cli.config import (
-    BpeTokenizer,
-    Config,
-    SpacyTokenizer,
-    TranslatorConfig,
-    WordsTokenizer,
-)
+from seq2seq_cli.config import Config, TranslatorConfig
+from seq2seq_cli.config.data import BpeTokenizer, SpacyTokenizer, WordsTokenizer
 from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.data.tokenizers import load_tokenizer
 from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary

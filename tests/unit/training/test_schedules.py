@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seq2seq_cli.config import (
+from seq2seq_cli.config.training import (
     ConstantForcing,
     ConstantRate,
     CosineRate,

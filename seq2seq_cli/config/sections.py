@@ -1,0 +1,73 @@
+"""What sections of a config have in common: how they are read, and the types of their values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+
+class Section(BaseModel):
+    """A mapping in the config: unknown keys refused, no infinities, immutable.
+
+    A section with nothing in it (`training:` alone on its line) has its defaults.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None
+            or key not in fields
+            or not isinstance(fields[key].default, Section)
+        }
+
+
+def whole_number(value: object) -> object:
+    """Let people write 1e5 where a whole number is meant."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value)  # exact, where a float is not
+    except ValueError:
+        pass
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if number.is_integer() else value
+
+
+def by_kind(default: str) -> Discriminator:
+    """Choose a section by its `kind`; without one, the default kind's keys are meant."""
+
+    def kind(value: Any) -> str | None:
+        if isinstance(value, dict):
+            found = value.get("kind", default)
+            return found if isinstance(found, str) else str(found)
+        return getattr(value, "kind", None)
+
+    return Discriminator(kind)
+
+
+Whole = Annotated[int, BeforeValidator(whole_number)]
+Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
+Size = Annotated[Whole, Field(ge=1, le=65_536)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+def mistake(text: str, key: str | None = None) -> PydanticCustomError:
+    """An error in our own words; `key` is the dotted key that it is about, where pydantic cannot
+    know."""
+    return PydanticCustomError("mistake", "{text}", {"text": text, "key": key})
