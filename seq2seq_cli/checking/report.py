@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,11 @@ def _histogram(train: SplitReport) -> str:
     return "\n".join(lines)
 
 
+def _is_harmless(character: str) -> bool:
+    """Whether a terminal only shows it; French has other spaces too."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
 def _bar(share: float) -> str:
     eighths = round(share * _BAR_WIDTH * 8)
     whole, rest = divmod(eighths or int(share > 0), 8)
@@ -109,7 +115,7 @@ def _described(finding: Finding, width: int | None) -> str:
         where = f"{place.file}:{place.line}: " if place.line is not None else ""
         # Files under the folder where one stands are named from there.
         text = f"    {where}{place.message}".replace(f"{Path.cwd()}{os.sep}", "")
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        shown = "".join(c if _is_harmless(c) else ascii(c)[1:-1] for c in text)
         lines.append(shown if width is None or len(shown) <= width else f"{shown[: width - 1]}…")
     more = finding.count - _NUM_SHOWN
     if finding.places and more > 0:

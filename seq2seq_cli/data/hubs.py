@@ -20,7 +20,7 @@ from typing import Any
 
 from seq2seq_cli.config.data import DataConfig
 from seq2seq_cli.console import bars_are_shown
-from seq2seq_cli.data import tables
+from seq2seq_cli.data import fields
 from seq2seq_cli.data.corpus import OnFault, PairSource
 from seq2seq_cli.data.downloads import own_path
 from seq2seq_cli.errors import DataError, DownloadError, SeqError
@@ -72,9 +72,9 @@ def hf_source(config: DataConfig, split: str) -> PairSource:
         if not columns:
             return  # a file without a row
         codes = config.source, config.target
-        wanted = tables.named_columns(label, columns, config.columns, codes)
+        wanted = fields.named_columns(label, columns, config.columns, codes)
         for number, row in enumerate(_rows(dataset, label, wanted), 1):
-            pair = tables.text_fields(tables.flatten(row), wanted)
+            pair = fields.text_fields(fields.flatten(row), wanted)
             if isinstance(pair, str):
                 on_fault(label, number, pair)
             else:
@@ -185,7 +185,8 @@ def _columns(dataset: Any) -> list[str]:
     if dataset.features is not None:
         return list(dataset.features.flatten())
     # Streamed files say what they hold by their first row.
-    return next((list(tables.flatten(row)) for row in dataset), [])
+    with contextlib.closing(iter(dataset)) as rows:
+        return next((list(fields.flatten(row)) for row in rows), [])
 
 
 def _rows(dataset: Any, label: str, wanted: tuple[str, str]) -> Iterator[dict[str, Any]]:

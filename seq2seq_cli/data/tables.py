@@ -1,4 +1,4 @@
-"""Readers of tables of sentence pairs: CSV, tab-separated text, JSON lines, Parquet.
+"""Readers of tables of sentence pairs; those with named fields are in `fields.py`.
 
 A line break inside a cell becomes a space. Everything streams.
 """
@@ -8,37 +8,33 @@ from __future__ import annotations
 import csv
 import functools
 import itertools
-import json
 import logging
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from seq2seq_cli.config.data import Column, Columns
-from seq2seq_cli.data import languages
+from seq2seq_cli.config.data import Columns
+from seq2seq_cli.data.columns import (
+    Codes,
+    find_columns,
+    looks_like_header,
+    of_languages,
+    one_line,
+    shown,
+)
 from seq2seq_cli.data.corpus import COMPRESSED, OnFault, PairSource, expand, read_lines
+from seq2seq_cli.data.fields import read_objects, read_parquet
 from seq2seq_cli.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 logger = logging.getLogger("seq2seq")
 
 Header = bool | Literal["auto"]
-Codes = tuple[str | None, str | None]
-"""Language codes of source and target, as far as the config names them."""
 
 _SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 
 # Stands for "\r" while the csv module, which would end a row there, looks at the text. Half a
 # surrogate pair never comes out of UTF-8, so it cannot be part of anyone's text.
 _CARRIAGE_RETURN = "\udc0d"
-
-# What names of columns are made of, beside the names and codes of languages.
-_HEADER_WORD = re.compile(
-    r"(source|src|target|trg|tgt|texts?|sentences?|translations?|words?|phrases?|input|output|id)"
-)
 
 
 def table_sources(
@@ -66,9 +62,9 @@ def _table_source(path: Path, columns: Columns | None, header: Header, codes: Co
 
     def read(on_fault: OnFault) -> Iterator[tuple[int, str, str]]:
         if suffix == ".jsonl":
-            return _read_objects(path, columns, codes, on_fault)
+            return read_objects(path, columns, codes, on_fault)
         if suffix == ".parquet":
-            return _read_parquet(path, columns, codes, on_fault)
+            return read_parquet(path, columns, codes, on_fault)
         return _read_cells(path, columns, header, codes, on_fault)
 
     return PairSource(str(path), str(path), read)
@@ -81,92 +77,6 @@ def _suffix(path: Path) -> str:
     if suffix == ".parquet" and is_compressed:  # it is compressed inside
         return f"{suffix}{name.suffix}"
     return suffix.replace(".ndjson", ".jsonl")
-
-
-def one_line(text: str) -> str:
-    """A cell's text with a space for each line break."""
-    return text.replace("\r\n", " ").replace("\n", " ")
-
-
-# ---------------------------------------------------------------- columns
-
-
-def find_columns(
-    name: str, found: Sequence[str], columns: Columns | None, codes: Codes
-) -> tuple[int, int]:
-    """Where source and target stand among the columns `found` in `name`.
-
-    Without `columns`, they are those named like the languages: `de`, `German`, `translation.de`.
-
-    Raises DataError, listing the columns there are, when they are not there or there twice.
-    """
-    there = f"there are: {', '.join(map(_shown, found))}"
-    if columns is not None:
-        return _find(name, found, columns.source, there), _find(name, found, columns.target, there)
-    places = _of_languages(found, codes)
-    if places is None:
-        raise DataError(
-            f"{name}: which columns? set data.columns: {{source: ..., target: ...}}; {there}"
-        )
-    return places
-
-
-def _of_languages(found: Sequence[str], codes: Codes) -> tuple[int, int] | None:
-    """The one column named like the source language and the one named like the target."""
-    source, target = (
-        [
-            index
-            for index, column in enumerate(found)
-            if code and column.lower().rpartition(".")[2] in languages.names(code)
-        ]
-        for code in codes
-    )
-    if len(source) != 1 or len(target) != 1 or source == target:
-        return None
-    return source[0], target[0]
-
-
-def _shown(name: str) -> str:
-    """A cell as it fits into a line of an error."""
-    text = name if name.isprintable() else ascii(name)
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _find(name: str, found: Sequence[str], wanted: Column, there: str) -> int:
-    if isinstance(wanted, int):
-        if wanted > len(found):
-            raise DataError(f"{name}: no column {wanted}, there are {len(found)}")
-        return wanted - 1
-    if found.count(wanted) != 1:
-        problem = (
-            f"two columns are named {wanted!r}" if wanted in found else f"no column {wanted!r}"
-        )
-        raise DataError(f"{name}: {problem}; {there}")
-    return found.index(wanted)
-
-
-def _looks_like_header(cells: Sequence[str], codes: Codes) -> bool:
-    """Whether every cell names a column: a language, perhaps with such words as `text` beside it.
-
-    Where the config names the languages, no other codes count: "No" is no Norwegian in an English
-    text. Without such a word, a language stands alone: "he is" are no two languages.
-    """
-    known = frozenset[str]().union(*(languages.names(code) for code in codes if code))
-
-    def is_language(word: str) -> bool:
-        is_any = languages.is_name(word) and (len(word) > 3 or not all(codes))
-        return word in known or is_any
-
-    for cell in cells:
-        words = re.findall(r"[^\W\d_]+", cell.lower())
-        plain = [word for word in words if not _HEADER_WORD.fullmatch(word)]
-        is_sentence = bool(re.search(r"[^\w\s/\-()]", cell)) or len(plain) == len(words) > 1
-        if not words or is_sentence or not all(map(is_language, plain)):
-            return False
-    return len(set(cells)) == len(cells)
-
-
-# ---------------------------------------------------------------- cells
 
 
 def _read_cells(
@@ -200,12 +110,12 @@ def _layout(
     if columns is not None:
         places = find_columns(str(path), names, columns, codes)
         has_header = header is True or (
-            header == "auto" and _looks_like_header([names[place] for place in places], codes)
+            header == "auto" and looks_like_header([names[place] for place in places], codes)
         )
     else:
         has_header = header is True or (
             header == "auto"
-            and (_of_languages(names, codes) is not None or _looks_like_header(names, codes))
+            and (of_languages(names, codes) is not None or looks_like_header(names, codes))
         )
         # A CSV file nearly always has a header, one that only looks unlike others perhaps.
         if has_header or (header == "auto" and _suffix(path) == ".csv"):
@@ -221,7 +131,7 @@ def _layout(
                 "set data.columns: {source: 1, target: 2}, counting from 1"
             )
     if header == "auto":
-        _tell(path, has_header, " | ".join(_shown(first[place]) for place in places))
+        _tell(path, has_header, " | ".join(shown(first[place]) for place in places))
     return places, has_header
 
 
@@ -254,188 +164,3 @@ def _rows(path: Path, on_fault: OnFault) -> Iterator[tuple[int, list[str]]]:
             f"{path}:{number}: broken quoting in the row that starts here ({error}); "
             'a quoted cell ends with a quote, and a quote within it is written ""'
         ) from error
-
-
-# ---------------------------------------------------------------- fields
-
-
-def _read_objects(
-    path: Path, columns: Columns | None, codes: Codes, on_fault: OnFault
-) -> Iterator[tuple[int, str, str]]:
-    wanted: tuple[str, str] | None = None
-    for number, line in enumerate(read_lines(path, on_fault), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line, object_pairs_hook=_without_repeats)
-            fields = flatten(value) if isinstance(value, dict) else None
-        except (ValueError, RecursionError) as error:
-            problem = str(error)
-            if isinstance(error, json.JSONDecodeError):
-                problem = f"{error.msg} at column {error.colno}"
-            on_fault(str(path), number, f"not valid JSON: {problem}")
-            continue
-        if fields is None:
-            on_fault(str(path), number, "not a JSON object: {...}")
-            continue
-        if wanted is None and columns and not columns.has_numbers:
-            # Whether they are there is asked of each object: the first one may be the odd one out.
-            wanted = str(columns.source), str(columns.target)
-        elif wanted is None:
-            wanted = named_columns(str(path), list(fields), columns, codes)
-        pair = text_fields(fields, wanted)
-        if isinstance(pair, str):
-            on_fault(str(path), number, pair)
-        else:
-            yield number, *pair
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a field is there twice")
-    return value
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields of an object, those of objects inside by dotted names: `translation.de`."""
-    fields: dict[str, Any] = {}
-    for name, inner in value.items():
-        if isinstance(inner, Mapping):
-            fields |= flatten(inner, f"{prefix}{name}.")
-        else:
-            fields[f"{prefix}{name}"] = inner
-    return fields
-
-
-def named_columns(
-    name: str, found: Sequence[str], columns: Columns | None, codes: Codes
-) -> tuple[str, str]:
-    """Names of the source and target fields, where fields have names only; see `find_columns`."""
-    if columns is not None and columns.has_numbers:
-        there = ", ".join(map(_shown, found))
-        raise DataError(f"{name}: its columns have names, not numbers; there are: {there}")
-    source, target = find_columns(name, found, columns, codes)
-    return found[source], found[target]
-
-
-def text_fields(fields: Mapping[str, Any], wanted: tuple[str, str]) -> tuple[str, str] | str:
-    """The two texts, or what is wrong with them; null is an empty text."""
-    texts = []
-    for name in wanted:
-        if name not in fields and not _is_in_null(name, fields):
-            return f"no field {name!r}; there are: {', '.join(map(_shown, fields))}"
-        text = fields.get(name)
-        text = "" if text is None else text
-        if not isinstance(text, str):
-            return f"{name}: not text but {type(text).__name__}"
-        if not _is_utf8(text):
-            return f"{name}: half a surrogate pair, which is no character"
-        texts.append(one_line(text))
-    return texts[0], texts[1]
-
-
-def _is_in_null(name: str, fields: Mapping[str, Any]) -> bool:
-    """Whether the field would be inside one that is null."""
-    parts = name.split(".")
-    outer = (".".join(parts[:end]) for end in range(1, len(parts)))
-    return any(prefix in fields and fields[prefix] is None for prefix in outer)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-# ---------------------------------------------------------------- Parquet
-
-
-def _read_parquet(
-    path: Path, columns: Columns | None, codes: Codes, on_fault: OnFault
-) -> Iterator[tuple[int, str, str]]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise DataError(
-            f"{path}: Parquet needs pyarrow: pip install 'seq2seq-cli[parquet]'"
-        ) from error
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            types = _columns(file.schema_arrow)
-            wanted = named_columns(str(path), [name for name, _ in types], columns, codes)
-            for name, kind in types:
-                if name in wanted and not _is_text(kind):
-                    raise DataError(f"{path}: column {name!r} holds {kind}, not text")
-            for batch in file.iter_batches(batch_size=4096, columns=list(dict.fromkeys(wanted))):
-                for fields in _text_rows(batch, wanted):
-                    number += 1
-                    pair = "not valid UTF-8" if fields is None else text_fields(fields, wanted)
-                    if isinstance(pair, str):
-                        on_fault(str(path), number, pair)
-                    else:
-                        yield number, *pair
-    except (pa.ArrowException, UnicodeDecodeError) as error:  # an ArrowException may be an OSError
-        reason = str(error).split("\n")[0]
-        raise DataError(f"{path}: damaged, or no Parquet file: {reason}") from error
-    except OSError as error:
-        reason = error.strerror or str(error).split("\n")[0]
-        raise DataError(f"{path}: cannot be read: {reason}") from error
-
-
-def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
-    """Columns and their types, those inside others by dotted names."""
-    import pyarrow as pa
-
-    types: list[tuple[str, pa.DataType]] = []
-
-    def add(field: pa.Field[Any], prefix: str) -> None:
-        if pa.types.is_struct(field.type):
-            for index in range(field.type.num_fields):
-                add(field.type.field(index), f"{prefix}{field.name}.")
-        else:
-            types.append((f"{prefix}{field.name}", field.type))
-
-    for field in schema:
-        add(field, "")
-    return types
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_null(kind)
-    )
-
-
-def _text_rows(batch: pa.RecordBatch, wanted: tuple[str, str]) -> Iterator[dict[str, Any] | None]:
-    """Each row's wanted fields; None for a row whose text is not UTF-8."""
-    from pyarrow import compute
-
-    columns = {}
-    for name in wanted:
-        parts = name.split(".")
-        # A name may itself have dots in it: the longest one that is there is meant.
-        top = next(
-            ".".join(parts[:end])
-            for end in range(len(parts), 0, -1)
-            if ".".join(parts[:end]) in batch.schema.names
-        )
-        column: Any = batch.column(top)
-        inner = name.removeprefix(top).removeprefix(".")
-        columns[name] = compute.struct_field(column, inner.split(".")) if inner else column
-    for row in range(batch.num_rows):
-        try:
-            yield {name: column[row].as_py() for name, column in columns.items()}
-        except UnicodeDecodeError:
-            yield None

@@ -1,9 +1,11 @@
 """The shipped configs trained in full, held to the figures that the README gives."""
 
+import csv
 import json
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +43,19 @@ def test_multi30k_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     assert results["free_running_perplexity"] <= 48
     assert results["bleu"]["score"] >= 12.4
+
+
+def test_english_french_csv(tmp_path: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    table = corpora / "english-french" / "english_french.csv"
+    seq2seq(tmp_path, "train", "--config", "english-french-csv", "--set", f"data.train={table}")
+    answers: dict[str, set[str]] = {}
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in islice(csv.DictReader(file), 500):
+            # As the model's tokens have it: lower case, single spaces.
+            answers.setdefault(row["English"], set()).add(" ".join(row["French"].lower().split()))
+    given = seq2seq(tmp_path, "translate", "--", *answers).split("\n")[:-1]
+    right = [answer in answers[source] for source, answer in zip(answers, given, strict=True)]
+
+    assert len(right) == 169
+    assert sum(right) >= 0.95 * len(right)

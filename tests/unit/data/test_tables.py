@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from seq2seq_cli.config.data import Columns
+from seq2seq_cli.data.columns import Codes, find_columns, one_line
 from seq2seq_cli.data.corpus import OnFault, refuse
-from seq2seq_cli.data.tables import Codes, Header, find_columns, one_line, table_sources
+from seq2seq_cli.data.tables import Header, table_sources
 from seq2seq_cli.errors import DataError
 
 if sys.version_info >= (3, 14):
