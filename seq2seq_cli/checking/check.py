@@ -269,8 +269,7 @@ class _Check:
             left = sum(len(wanted[split]) for split in group)
             seen = dict.fromkeys(group, 0)
             pairs = located_pairs(self.config, group, _ignore)
-            while left:
-                pair = next(pairs)  # it was there before: nothing is read that was not
+            while left and (pair := next(pairs, None)):
                 index = seen[pair.split]
                 seen[pair.split] += 1
                 if index in wanted[pair.split]:
@@ -301,10 +300,8 @@ class _Check:
 
     def _earlier(self, kind: str, index: int, pair: LocatedPair) -> str:
         """Where the same pair, or the same source in the training data, is for the first time."""
-        facts, here = (
-            self.splits["train" if kind == "overlap" else pair.split],
-            self.splits[pair.split],
-        )
+        here = self.splits[pair.split]
+        facts = self.splits["train"] if kind == "overlap" else here
         same = facts.source_hashes == here.source_hashes[index]
         if kind == "duplicate":
             same &= facts.target_hashes == here.target_hashes[index]
