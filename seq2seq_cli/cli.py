@@ -19,6 +19,7 @@ from seq2seq_cli import __version__
 from seq2seq_cli.config import DECODING_BATCH_SIZE
 from seq2seq_cli.console import (
     configure_logging,
+    harmless,
     json_line,
     log_to,
 )
@@ -115,7 +116,7 @@ def _fail(text: str, exit_code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     for line in text.split("\n"):
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {harmless(line)}", file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -189,11 +190,25 @@ def train(
         config = load_config(config_name, laid_over)
         run_dir = run_dir or RUNS_DIR / config.name
         check_can_hold_run(run_dir)
-        if dry_run:
-            report = _dry_run(config)
-            print(json_line(report.as_json()) if as_json else report.as_table())
-        else:
-            _train(config, run_dir, resume, overwrite)
+        with _missing_data_explained(config_name):
+            if dry_run:
+                report = _dry_run(config)
+                print(json_line(report.as_json()) if as_json else report.as_table())
+            else:
+                _train(config, run_dir, resume, overwrite)
+
+
+@contextmanager
+def _missing_data_explained(config_name: str) -> Iterator[None]:
+    """Some shipped configs are for data that people have to bring."""
+    from seq2seq_cli.config_file import shipped_configs
+
+    try:
+        yield
+    except DataError as error:
+        if config_name in shipped_configs() and isinstance(error.__cause__, FileNotFoundError):
+            raise DataError(f"{error}; it is yours to bring: --set data.train=FILE") from error
+        raise
 
 
 def _dry_run(config: Config) -> DryRun:
@@ -245,7 +260,8 @@ def check_data(
         from seq2seq_cli.config_file import load_config, parse_override
 
         config = load_config(config_name, [parse_override(text) for text in overrides or []])
-        report = check_data(config.data)
+        with _missing_data_explained(config_name):
+            report = check_data(config.data)
         # What is wider than a terminal is cut there; a file or a pipe gets all of it.
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print(json_line(report_as_json(report)) if as_json else as_text(report, width))
@@ -306,7 +322,7 @@ def _check_output(name: str) -> None:
 
 
 def _input_lines(texts: list[str], input_name: str | None) -> Iterable[str]:
-    from seq2seq_cli.data.corpus import iter_lines, read_lines
+    from seq2seq_cli.data.corpus import bounded_lines, iter_lines, read_lines
 
     if texts and input_name:
         raise UsageError("give text to translate, or --input, not both")
@@ -315,7 +331,8 @@ def _input_lines(texts: list[str], input_name: str | None) -> Iterable[str]:
     if sys.stdin is None or (input_name is None and sys.stdin.isatty()):
         raise UsageError('nothing to translate: seq2seq translate "text", --input FILE, or a pipe')
     if input_name in (None, "-"):
-        return iter_lines(sys.stdin.buffer, "standard input")
+        name = "standard input"
+        return iter_lines(bounded_lines(sys.stdin.buffer, name), name)
     return read_lines(Path(str(input_name)))
 
 

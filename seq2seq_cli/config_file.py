@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 import typing
@@ -18,7 +17,7 @@ from pydantic_core import ErrorDetails
 from seq2seq_cli import __version__
 from seq2seq_cli.config import Config
 from seq2seq_cli.config.sections import Section
-from seq2seq_cli.errors import ConfigError
+from seq2seq_cli.errors import ConfigError, did_you_mean
 from seq2seq_cli.yaml_document import Document, KeyPath, dotted, parse
 
 MAX_BYTES = 1 << 20
@@ -64,7 +63,7 @@ def load_config(path_or_name: str, overrides: Iterable[Override] = ()) -> Config
         document.mistakes += inner.mistakes
         document.put(keys, parsed, Path.cwd(), origin)
     if document.tree.get("name") is None:
-        document.tree["name"] = path.stem
+        document.tree["name"] = re.sub(r"[^\w.+-]+", "-", path.stem).lstrip(".+-") or "model"
     return _validate(document)
 
 
@@ -122,7 +121,7 @@ def _find(path_or_name: str) -> Path:
         return path
     raise ConfigError(
         f"{path_or_name}: no such file, and no config of that name comes with the program; "
-        f"there are {', '.join(sorted(shipped))}{_did_you_mean(path_or_name, shipped)}"
+        f"there are {', '.join(sorted(shipped))}{did_you_mean(path_or_name, shipped)}"
     )
 
 
@@ -212,21 +211,22 @@ def section_of(annotation: Any) -> Any:
 def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     shown = "nothing" if value is None else repr(value)
-    if isinstance(value, str) and re.fullmatch(r"[-+\d.e_]+", value):
+    shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
+    if isinstance(value, str) and re.fullmatch(r"[-+\d.e_]{1,60}", value):
         shown = value
     if kind == "extra_forbidden":
-        return f"unknown key{_did_you_mean(keys[-1], section.model_fields)}"
+        return f"unknown key{did_you_mean(keys[-1], section.model_fields)}"
     if kind == "missing":
         return "is missing"
     if kind == "union_tag_invalid":
         names = [name.strip("' ") for name in str(context["expected_tags"]).split(",")]
         given = str(context["tag"])
-        return f"must be one of {', '.join(names)}, not {given!r}{_did_you_mean(given, names)}"
+        return f"must be one of {', '.join(names)}, not {given!r}{did_you_mean(given, names)}"
     if kind == "literal_error":
         names = [
             name.strip("' ") for name in str(context["expected"]).replace(" or ", ",").split(",")
         ]
-        return f"must be one of {', '.join(names)}, not {shown}{_did_you_mean(str(value), names)}"
+        return f"must be one of {', '.join(names)}, not {shown}{did_you_mean(str(value), names)}"
     if kind in {"int_parsing", "int_type", "int_from_float"}:
         return f"must be a whole number, not {shown}"
     if kind in {"float_parsing", "float_type", "finite_number"}:
@@ -260,8 +260,3 @@ def _keys_at(keys: KeyPath) -> list[str]:
         if isinstance(section, Mapping):
             return ["kind", "..."]
     return list(section.model_fields)
-
-
-def _did_you_mean(given: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(given, list(names), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import os
+import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any, Never
 from tqdm import tqdm
 
 logger = logging.getLogger("seq2seq")
+
+_ACTING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 # A record with this attribute repeats what a progress bar shows; it goes to the terminal only when
 # there is no bar.
@@ -32,7 +36,26 @@ class _StderrHandler(logging.Handler):
         if getattr(record, "shown_by_command", False):
             return
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+        tqdm.write(prefix + harmless(record.getMessage()), file=sys.stderr)
+
+
+class _HarmlessFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
+
+
+def harmless(text: str) -> str:
+    """Text with escapes for the characters that would do something to a terminal: people's own
+    sentences, and file and field names, go into messages. Line feeds stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c == "\n" or _only_shows(c) else ascii(c)[1:-1] for c in text)
+
+
+def _only_shows(character: str) -> bool:
+    """Languages have other spaces too, and joiners."""
+    is_space = unicodedata.category(character) == "Zs"
+    return character.isprintable() or is_space or character in "\u200c\u200d"
 
 
 def configure_logging(level: int = logging.INFO) -> None:
@@ -51,7 +74,7 @@ def log_to(path: Path) -> Iterator[None]:
     """Inside the block, append log lines with their time to a file, --quiet or not."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setLevel(logging.INFO)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     try:
         yield
@@ -112,7 +135,9 @@ def json_line(values: Mapping[str, Any]) -> str:
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in values.items()
     }
-    return json.dumps(finite, ensure_ascii=False, allow_nan=False)
+    line = json.dumps(finite, ensure_ascii=False, allow_nan=False)
+    # JSON escapes the controls of ASCII; these act on terminals too, and stand inside strings only.
+    return _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def duration(seconds: float) -> str:

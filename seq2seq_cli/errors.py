@@ -14,6 +14,15 @@ SeqError                 anything this program reports in its own words
 Library code raises these; only the command line prints them and ends the process.
 """
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """` (did you mean x?)`, or nothing when no name is close."""
+    close = difflib.get_close_matches(given, list(names), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
 
 class SeqError(Exception):
     """An error whose text is meant for the person at the terminal: what, where, and the way out."""

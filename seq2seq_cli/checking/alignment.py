@@ -9,6 +9,7 @@ suspicious when all its words together say so: a likelihood ratio, as if they we
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -27,7 +28,8 @@ MIN_MET = 0.25  # share of its words that meet a partner in a pair that words ar
 BY_CHANCE = 0.05  # how often a word meets a partner in a pair that is none
 SUSPICIOUS = -8.0  # log of the odds below which a pair is: 1 to 3,000
 
-_CHUNK = 20_000  # pairs at a time
+MAX_CELLS = 10_000_000  # words beside words that links are counted in; of more, a part is taken
+_CHUNK_CELLS = 2_000_000  # at a time
 _NONE: Whole = np.empty(0, dtype=np.int64)
 
 
@@ -73,20 +75,19 @@ def joined(parts: list[Sides]) -> Sides:
 
 def find_links(pairs: Sides, num_sources: int, num_targets: int) -> Links:
     """Count which words turn up together. num_sources, num_targets: of word ids."""
+    pairs = _thinned(pairs)
     source_pairs = np.bincount(pairs.source, minlength=num_sources)
     target_pairs = np.bincount(pairs.target, minlength=num_targets)
     most = max(MIN_PAIRS, MAX_SHARE * len(pairs))
     telling_source = (source_pairs >= MIN_PAIRS) & (source_pairs <= most)
     telling_target = (target_pairs >= MIN_PAIRS) & (target_pairs <= most)
-    keys, counts = _NONE, _NONE
+    together = [_NONE]
     for chunk in _chunks(pairs):
-        source, target = _together(_only(chunk, telling_source, telling_target))[:2]
-        all_keys = np.concatenate([keys, source * num_targets + target])
-        all_counts = np.concatenate([counts, np.ones(len(source), dtype=np.int64)])
-        order = np.argsort(all_keys, kind="stable")
-        keys = sorted_distinct(all_keys)
-        firsts = np.searchsorted(all_keys[order], keys)
-        counts = np.add.reduceat(all_counts[order], firsts) if len(keys) else _NONE
+        source, target, _, _ = _together(_only(chunk, telling_source, telling_target))
+        together.append(source * num_targets + target)
+    ordered = np.sort(np.concatenate(together))
+    firsts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    keys, counts = ordered[firsts], np.diff(firsts, append=len(ordered))
     source, target = keys // max(1, num_targets), keys % max(1, num_targets)
     by_chance = source_pairs[source] * target_pairs[target] / max(1, len(pairs))
     strong = (counts >= MIN_PAIRS) & (counts >= 3 * by_chance)
@@ -168,9 +169,38 @@ def _matched(pairs: Sides, links: Links) -> tuple[Sides, Mask, Mask]:
     return judged, found_source, found_target
 
 
+def _cells(pairs: Sides) -> Whole:
+    """Source words times target words of each pair; 0 where a side is overlong."""
+    num_sources, num_targets = np.diff(pairs.source_offsets), np.diff(pairs.target_offsets)
+    return num_sources * num_targets * _fits(pairs)
+
+
+def _fits(pairs: Sides) -> Mask:
+    num_sources, num_targets = np.diff(pairs.source_offsets), np.diff(pairs.target_offsets)
+    fits: Mask = (num_sources <= MAX_TOKENS) & (num_targets <= MAX_TOKENS)
+    return fits
+
+
+def _thinned(pairs: Sides) -> Sides:
+    """Every second, third ... pair, so that there are no more than MAX_CELLS."""
+    step = max(1, -(-int(_cells(pairs).sum()) // MAX_CELLS))
+    if step == 1:
+        return pairs
+    chosen = np.arange(len(pairs)) % step == 0
+    kept: list[Whole] = []
+    for ids, offsets in [
+        (pairs.source, pairs.source_offsets),
+        (pairs.target, pairs.target_offsets),
+    ]:
+        counts = np.diff(offsets)
+        kept += [ids[np.repeat(chosen, counts)], np.append(0, np.cumsum(counts[chosen]))]
+    return Sides(*kept)
+
+
 def _chunks(pairs: Sides) -> Iterator[Sides]:
-    for start in range(0, len(pairs), _CHUNK):
-        stop = min(start + _CHUNK, len(pairs))
+    numbers = np.cumsum(_cells(pairs) + 1) // _CHUNK_CELLS
+    bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(pairs)]
+    for start, stop in itertools.pairwise(bounds):
         source_offsets = pairs.source_offsets[start : stop + 1]
         target_offsets = pairs.target_offsets[start : stop + 1]
         yield Sides(
@@ -183,8 +213,7 @@ def _chunks(pairs: Sides) -> Iterator[Sides]:
 
 def _only(pairs: Sides, sources: Mask, targets: Mask) -> Sides:
     """The same pairs with these words only, and none of pairs with an overlong side."""
-    fits = np.diff(pairs.source_offsets) <= MAX_TOKENS
-    fits &= np.diff(pairs.target_offsets) <= MAX_TOKENS
+    fits = _fits(pairs)
     kept: list[Whole] = []
     for ids, offsets, wanted in [
         (pairs.source, pairs.source_offsets, sources),

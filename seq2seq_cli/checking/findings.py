@@ -24,7 +24,7 @@ class Kind:
 
 
 KINDS = {
-    "no_pairs": Kind("no pair is left to use: training would not start", 0.0),
+    "no_pairs": Kind("no pair is left to use", 0.0),
     "unreadable": Kind("cannot be read as it stands: training would stop there", 0.0),
     "characters": Kind("control characters or broken encoding", 0.001),
     "empty": Kind("one side is empty: left out of training", 0.01),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from seq2seq_cli.checking.findings import (
     SideReport,
     SplitReport,
 )
-from seq2seq_cli.console import table
+from seq2seq_cli.console import harmless, table
 
 _NUM_BARS = 10
 _BAR_WIDTH = 23  # two of them fit into 80 columns
 _NUM_SHOWN = 5
+_SHOWN_SHARE = 0.998
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -76,26 +76,36 @@ def _counts(splits: dict[str, SplitReport]) -> str:
 
 def _histogram(train: SplitReport) -> str:
     """How many training sentences have how many tokens, both sides beside each other."""
-    longest = max(train.source.longest, train.target.longest, 1)
-    width = -(-longest // _NUM_BARS)
-    bins = [
-        [sum(side.lengths[start : start + width]) for start in range(1, longest + 1, width)]
-        for side in (train.source, train.target)
-    ]
-    most = max(1, *(count for counts in bins for count in counts))
-    heading = f"{'tokens':<9}  {'source':<{_BAR_WIDTH + 10}}  target"
-    lines = [heading]
-    for index, start in enumerate(range(1, longest + 1, width)):
-        stop = start + width - 1
-        label = f"{start}-{stop}" if width > 1 else str(start)
-        shown = [f"{_bar(counts[index] / most)} {counts[index]:>9,}" for counts in bins]
-        lines.append(f"{label:<9}  {shown[0]}  {shown[1]}")
+    sides = [train.source.lengths, train.target.lengths]
+    # A few very long sentences go into a row of their own, so that they do not squeeze the others.
+    top = max(1, *(_quantile(lengths, _SHOWN_SHARE) for lengths in sides))
+    width = -(-top // _NUM_BARS)
+    starts = range(1, top + 1, width)
+    rows = {
+        (f"{start}-{start + width - 1}" if width > 1 else str(start)): [
+            sum(lengths[start : start + width]) for lengths in sides
+        ]
+        for start in starts
+    }
+    beyond = starts[-1] + width
+    if any(len(lengths) > beyond for lengths in sides):
+        rows[f"{beyond}-"] = [sum(lengths[beyond:]) for lengths in sides]
+    most = max(1, *(count for counts in rows.values() for count in counts))
+    lines = [f"{'tokens':<9}  {'source':<{_BAR_WIDTH + 10}}  target"]
+    for label, counts in rows.items():
+        bars = [f"{_bar(count / most)} {count:>9,}" for count in counts]
+        lines.append(f"{label:<9}  {bars[0]}  {bars[1]}")
     return "\n".join(lines)
 
 
-def _is_harmless(character: str) -> bool:
-    """Whether a terminal only shows it; French has other spaces too."""
-    return character.isprintable() or unicodedata.category(character) == "Zs"
+def _quantile(lengths: list[int], share: float) -> int:
+    """The length that this share of the sentences does not exceed."""
+    wanted, seen = share * sum(lengths), 0
+    for length, count in enumerate(lengths):
+        seen += count
+        if seen >= wanted:
+            return length
+    return 0
 
 
 def _bar(share: float) -> str:
@@ -109,13 +119,13 @@ def _described(finding: Finding, width: int | None) -> str:
     unit = "word" if finding.kind == "unknown_words" else "line"
     unit += "s" if finding.count != 1 else ""
     share = f"{finding.share:.1%}" if finding.share >= 0.0005 else "under 0.1%"
-    title = KINDS[finding.kind].title
-    lines = [f"{mark} {finding.split}: {finding.count:,} {unit} ({share}): {title}"]
+    amount = f"{finding.count:,} {unit} ({share}): " if finding.count else ""
+    lines = [f"{mark} {finding.split}: {amount}{KINDS[finding.kind].title}"]
     for place in finding.places[:_NUM_SHOWN]:
         where = f"{place.file}:{place.line}: " if place.line is not None else ""
         # Files under the folder where one stands are named from there.
         text = f"    {where}{place.message}".replace(f"{Path.cwd()}{os.sep}", "")
-        shown = "".join(c if _is_harmless(c) else ascii(c)[1:-1] for c in text)
+        shown = harmless(text)
         lines.append(shown if width is None or len(shown) <= width else f"{shown[: width - 1]}…")
     more = finding.count - _NUM_SHOWN
     if finding.places and more > 0:

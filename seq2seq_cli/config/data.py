@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from seq2seq_cli.config.sections import Count, Fraction, Section, Whole, by_kind, mistake
+from seq2seq_cli.errors import did_you_mean
+from seq2seq_cli.languages import short_code
 
 
 class _Tokenizer(Section):
@@ -218,7 +219,9 @@ TextPairs = Annotated[
 CORPUS_LANGUAGES = {"phrasebook": ("de", "en"), "multi30k": ("de", "en", "fr", "cs")}
 """The named corpora with a fixed set of languages, and these."""
 
-_KAGGLE = re.compile(r"kaggle:[\w-]+/[\w-]+(/versions/\d+)?/[^/].*\.\w+")
+_KAGGLE = re.compile(
+    r"kaggle:[\w-]+/[\w-]+(/versions/\d+)?(/[^/\\\x00-\x1f\x7f]+)*/[^/\\\x00-\x1f\x7f]+\.\w+"
+)
 _HF = re.compile(r"hf:\w[\w.-]*(/\w[\w.-]*)?")
 
 
@@ -234,11 +237,9 @@ def _corpus_name(value: object) -> object:
         if not _KAGGLE.fullmatch(value) or ".." in value.split("/"):
             raise mistake("must be written kaggle:OWNER/NAME/FILE.csv")
     else:
-        close = difflib.get_close_matches(value, names, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
         raise mistake(
             f"must be one of {', '.join(names)}, hf:NAME, kaggle:OWNER/NAME/FILE.csv, "
-            f"not {value!r}{hint}"
+            f"not {value!r}{did_you_mean(value, names)}"
         )
     return value
 
@@ -283,10 +284,8 @@ class DataConfig(TextConfig):
                     f"{', '.join(CORPUS_LANGUAGES[kind])}"
                 )
         if kind == "tatoeba":
-            primary = [
-                (side or "").lower().partition("-")[0] for side in (self.source, self.target)
-            ]
-            if not all(primary) or sum(side in ("en", "eng") for side in primary) != 1:
+            sides_in_short = [short_code(side or "") for side in (self.source, self.target)]
+            if not all(sides_in_short) or sides_in_short.count("en") != 1:
                 raise mistake(
                     "tatoeba pairs a language with English: one of `source` and `target` must be en"
                 )

@@ -188,9 +188,7 @@ def _epoch_or_steps(value: Any) -> Any:
     if value == "epoch":
         return value
     steps = whole_number(value)
-    if isinstance(steps, str) and steps.isdecimal():
-        steps = int(steps)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 1_000_000_000:
         raise mistake("must be `epoch` or a number of steps")
     return steps
 

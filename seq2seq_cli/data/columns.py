@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from seq2seq_cli import languages
 from seq2seq_cli.config.data import Column, Columns
-from seq2seq_cli.data import languages
 from seq2seq_cli.errors import DataError
 
 Codes = tuple[str | None, str | None]
@@ -29,7 +29,11 @@ def find_columns(
     """
     there = f"there are: {', '.join(map(shown, found))}"
     if columns is not None:
-        return _find(name, found, columns.source, there), _find(name, found, columns.target, there)
+        source = _find(name, found, columns.source, there)
+        target = _find(name, found, columns.target, there)
+        if source == target:
+            raise DataError(f"{name}: data.columns names the same column twice; {there}")
+        return source, target
     places = of_languages(found, codes)
     if places is None:
         raise DataError(

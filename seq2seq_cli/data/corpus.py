@@ -11,6 +11,7 @@ import codecs
 import contextlib
 import glob
 import gzip
+import io
 import itertools
 import re
 import sys
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from seq2seq_cli.config.data import ParallelFiles
 from seq2seq_cli.errors import DataError
@@ -28,6 +30,8 @@ else:
     from backports import zstd
 
 COMPRESSED = (".gz", ".zst")
+MAX_LINE_BYTES = 1 << 24
+"""A few bytes of a compressed file can unpack to a line that fills any memory."""
 
 OnFault = Callable[[str, int, str], None]
 """Told of a line that cannot be taken as it is: file, number of the line, what is wrong."""
@@ -52,15 +56,28 @@ class PairSource:
     (a damaged archive, files of unequal length)."""
 
 
-def iter_lines(stream: Iterable[bytes], name: str, on_fault: OnFault = refuse) -> Iterator[str]:
-    """Yield the lines of UTF-8 text from a binary stream; `name` is what errors call it.
+def bounded_lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    """Yield the lines of a binary stream. Raises DataError for one that does not end."""
+    for number in itertools.count(1):
+        raw = stream.readline(MAX_LINE_BYTES)
+        if not raw:
+            return
+        if len(raw) == MAX_LINE_BYTES:
+            raise DataError(
+                f"{name}:{number}: longer than {MAX_LINE_BYTES:,} bytes: no line of text is"
+            )
+        yield raw
 
-    A byte order mark at the start is dropped. Memory is bounded by the longest line. A byte that is
-    not UTF-8 is a fault; where it is none that stops, the line comes with U+FFFD in its place.
-    Raises DataError for UTF-16; errors of the stream itself pass through.
+
+def iter_lines(raw_lines: Iterable[bytes], name: str, on_fault: OnFault = refuse) -> Iterator[str]:
+    """Yield lines of bytes as UTF-8 text; `name` is what errors call where they come from.
+
+    A byte order mark at the start is dropped. A byte that is not UTF-8 is a fault; where it is none
+    that stops, the line comes with U+FFFD in its place.
+    Raises DataError for UTF-16; errors of the lines themselves pass through.
     """
     position = 0  # bytes before this line
-    for number, raw in enumerate(stream, 1):
+    for number, raw in enumerate(raw_lines, 1):
         if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise DataError(f"{name}: looks like UTF-16; save the file as UTF-8")
         if number == 1 and raw == codecs.BOM_UTF8:
@@ -90,32 +107,38 @@ def read_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[str]:
     Raises DataError for a file that cannot be read and for a damaged compressed file.
     """
     with reading(path) as stream:
-        yield from iter_lines(stream, str(path), on_fault)
+        yield from iter_lines(bounded_lines(stream, str(path)), str(path), on_fault)
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[Iterable[bytes]]:
-    """A file's lines as bytes, unpacked when its name ends in .gz or .zst.
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """A file's bytes, unpacked when its name ends in .gz or .zst.
 
     Raises DataError, also inside the block, for a file that cannot be read or is damaged.
     """
     try:
         with path.open("rb") as file, contextlib.ExitStack() as stack:
-            stream: Iterable[bytes] = file
+            stream: IO[bytes] = file
             suffix = path.suffix.lower()
             # No compressed file is this short, but both modules read it as an empty text.
             if suffix in COMPRESSED and not file.peek(1):
                 raise EOFError("it has no bytes")
             if suffix == ".gz":
-                stream = stack.enter_context(contextlib.closing(gzip.GzipFile(fileobj=file)))
+                stream = _buffered(stack, gzip.GzipFile(fileobj=file))
             elif suffix == ".zst":
-                stream = stack.enter_context(contextlib.closing(zstd.ZstdFile(file)))
+                stream = _buffered(stack, zstd.ZstdFile(file))
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error, zstd.ZstdError) as error:
         kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
         raise DataError(f"{path}: damaged or cut off {kind} file: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _buffered(stack: contextlib.ExitStack, unpacked: gzip.GzipFile | zstd.ZstdFile) -> IO[bytes]:
+    """A stream whose lines are cut out in C, not in Python."""
+    stream = io.BufferedReader(unpacked)
+    return stack.enter_context(contextlib.closing(stream))
 
 
 def read_parallel(
@@ -171,16 +194,15 @@ def parallel_sources(files: ParallelFiles) -> list[PairSource]:
 
 
 def _wild_parts(pattern: Path, path: Path) -> tuple[str, ...] | None:
-    """What stands in a file's name for the wildcards of its pattern; None when it has none."""
-    if not glob.has_magic(pattern.name):
-        return None
-    pieces = re.split(r"(\*+|\?|\[[^]]+\])", pattern.name)
+    """What stands in a file's path for the wildcards of its pattern; None when it has none."""
+    pieces = re.split(r"(\*\*|\*|\?|\[[^]]+\])", str(pattern))
+    wild = {"**": "(.*)", "*": "([^/\\\\]*)"}
     expression = "".join(
-        f"({'.*' if piece[0] == '*' else '.'})" if number % 2 else re.escape(piece)
+        wild.get(piece, "(.)") if number % 2 else re.escape(piece)
         for number, piece in enumerate(pieces)
     )
-    found = re.fullmatch(expression, path.name, re.DOTALL)
-    return found.groups() if found else None
+    found = re.fullmatch(expression, str(path), re.DOTALL)
+    return found.groups() or None if found else None
 
 
 def expand(files: Path | tuple[Path, ...]) -> list[Path]:

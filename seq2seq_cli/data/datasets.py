@@ -10,7 +10,7 @@ from seq2seq_cli.config.data import DataConfig
 from seq2seq_cli.data import hubs, phrasebook, tables, tatoeba
 from seq2seq_cli.data.corpus import OnFault, PairSource, parallel_source
 from seq2seq_cli.data.downloads import by_hand, cache_path, download, find_own, has_digest
-from seq2seq_cli.errors import DataError
+from seq2seq_cli.errors import DataError, did_you_mean
 from seq2seq_cli.files import checksum
 
 logger = logging.getLogger("seq2seq")
@@ -73,7 +73,7 @@ def pair_sources(config: DataConfig, split: str) -> list[PairSource] | None:
         return None
     choices = tuple(dict.fromkeys(("train", "valid", "test", *own)))
     raise DataError(
-        f"unknown split of {config.dataset}: {split!r}{hubs.did_you_mean(split, choices)}; "
+        f"unknown split of {config.dataset}: {split!r}{did_you_mean(split, choices)}; "
         f"there are: {', '.join(choices)}"
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import regex
 
-from seq2seq_cli.data.languages import short_code
+from seq2seq_cli.languages import short_code
 
 _NO_SPACE_BEFORE = ".,!?;:%)]}…/’।"
 _NO_SPACE_AFTER = "([{¿¡/$£"
@@ -33,6 +33,9 @@ _FULL_WIDTH = "，。、！？；：「」『』（）《》"  # noqa: RUF001
 _TIGHT_MARKS = {"ja": _FULL_WIDTH, "yue": _FULL_WIDTH, "zh": _FULL_WIDTH}
 
 
+_APART = {"fr": ";:!?%", "de": "%"}
+
+
 @dataclass(frozen=True)
 class Spacing:
     """Where a language wants spaces beside its marks."""
@@ -47,6 +50,8 @@ class Spacing:
     """Marks with a space before them, but for the second of two."""
     apart_quotes: frozenset[str] = frozenset()
     """Quotation marks with a space on their inner side."""
+    suspends: frozenset[str] = frozenset()
+    """Words before which a hyphen belongs to the word before it (Ess- und Wohnzimmer)."""
     elides: bool = False
     """Whether a word that ends in an apostrophe stands close to the next (l' homme)."""
 
@@ -67,7 +72,8 @@ def spacing(language: str | None) -> Spacing:
         close_to_left=frozenset({*_NO_SPACE_BEFORE, *closing, *tight})
         | frozenset(_MORE_CLOSE_MARKS.get(code, "")),
         close_to_right=frozenset({*_NO_SPACE_AFTER, *tight}),
-        apart=frozenset(";:!?" if code == "fr" else ""),
+        apart=frozenset(_APART.get(code, "")),
+        suspends=frozenset(("und", "oder", "bzw", "sowie") if code == "de" else ()),
         apart_quotes=frozenset("«»" if code == "fr" else ""),
         elides=code in ("ca", "fr", "it"),
     )
@@ -77,12 +83,19 @@ def join(tokens: Sequence[str], spacing: Spacing, bonds: Container[int] = ()) ->
     """Tokens as text; one whose index is among the `bonds` stands close to the token before it."""
     pieces: list[str] = []
     open_quotes: list[str] = []
+    # Straight apostrophes that come in pairs are quotation marks; one alone ends a word (boys').
+    closed_by = spacing.closed_by
+    if (num_apostrophes := tokens.count("'")) and num_apostrophes % 2 == 0:
+        closed_by = {**closed_by, "'": frozenset("'")}
     previous = ""
     glue = True  # whether the next token stands close to the one before
     for index, token in enumerate(tokens):
-        closes = bool(open_quotes) and token in spacing.closed_by[open_quotes[-1]]
-        opens = not closes and token in spacing.closed_by
+        closes = bool(open_quotes) and token in closed_by[open_quotes[-1]]
+        opens = not closes and token in closed_by
         close = closes or (token in spacing.close_to_left and not opens)
+        close = close or (token == "'" and num_apostrophes % 2 == 1)
+        if token == "-" and previous[-1:].isalnum() and tokens[index + 1 : index + 2]:
+            close = close or tokens[index + 1].lower() in spacing.suspends
         if token in spacing.apart_quotes or (
             token in spacing.apart and previous not in spacing.apart
         ):

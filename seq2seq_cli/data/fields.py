@@ -15,25 +15,28 @@ from seq2seq_cli.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_ENOUGH_WITHOUT = 100  # objects without the wanted fields: then their names are wrong
+
 
 def read_objects(
     path: Path, columns: Columns | None, codes: Codes, on_fault: OnFault
 ) -> Iterator[tuple[int, str, str]]:
     wanted: tuple[str, str] | None = None
+    num_pairs = num_without = 0
     for number, line in enumerate(read_lines(path, on_fault), 1):
         if not line.strip():
             continue
         try:
-            value = json.loads(line, object_pairs_hook=_without_repeats)
+            value = json.loads(line, object_pairs_hook=_without_repeats, parse_int=_number)
             fields = flatten(value) if isinstance(value, dict) else None
         except (ValueError, RecursionError) as error:
             problem = str(error)
             if isinstance(error, json.JSONDecodeError):
                 problem = f"{error.msg} at column {error.colno}"
-            on_fault(str(path), number, f"not valid JSON: {problem}")
+            on_fault(str(path), number, f"not valid JSON: {problem}{_list_hint(line)}")
             continue
         if fields is None:
-            on_fault(str(path), number, "not a JSON object: {...}")
+            on_fault(str(path), number, f"not a JSON object: {{...}}{_list_hint(line)}")
             continue
         if wanted is None and columns and not columns.has_numbers:
             # Whether they are there is asked of each object: the first one may be the odd one out.
@@ -41,10 +44,24 @@ def read_objects(
         elif wanted is None:
             wanted = named_columns(str(path), list(fields), columns, codes)
         pair = text_fields(fields, wanted)
-        if isinstance(pair, str):
-            on_fault(str(path), number, pair)
-        else:
+        if not isinstance(pair, str):
+            num_pairs += 1
             yield number, *pair
+            continue
+        on_fault(str(path), number, pair)
+        num_without += 1
+        if not num_pairs and num_without == _ENOUGH_WITHOUT:
+            raise DataError(f"{path}: none of the first {num_without} objects has the pair: {pair}")
+
+
+def _list_hint(line: str) -> str:
+    is_list = line.lstrip().startswith("[")
+    return "; write an object a line, without a list around them" if is_list else ""
+
+
+def _number(digits: str) -> int | float:
+    """A whole number; Python will not read one of thousands of digits, and nobody asks for it."""
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -55,13 +72,20 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields of an object, those of objects inside by dotted names: `translation.de`."""
+    """Fields of an object, those of objects inside by dotted names: `translation.de`.
+
+    Raises ValueError for a name that comes about twice.
+    """
     fields: dict[str, Any] = {}
     for name, inner in value.items():
-        if isinstance(inner, Mapping):
-            fields |= flatten(inner, f"{prefix}{name}.")
-        else:
-            fields[f"{prefix}{name}"] = inner
+        found = (
+            flatten(inner, f"{prefix}{name}.")
+            if isinstance(inner, Mapping)
+            else {f"{prefix}{name}": inner}
+        )
+        if not fields.keys().isdisjoint(found):
+            raise ValueError("a field is there twice")
+        fields |= found
     return fields
 
 
@@ -85,9 +109,9 @@ def text_fields(fields: Mapping[str, Any], wanted: tuple[str, str]) -> tuple[str
         text = fields.get(name)
         text = "" if text is None else text
         if not isinstance(text, str):
-            return f"{name}: not text but {type(text).__name__}"
+            return f"{shown(name)}: not text but {type(text).__name__}"
         if not _is_utf8(text):
-            return f"{name}: half a surrogate pair, which is no character"
+            return f"{shown(name)}: half a surrogate pair, which is no character"
         texts.append(one_line(text))
     return texts[0], texts[1]
 

@@ -8,13 +8,12 @@ show, progress bars are kept quiet.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -23,7 +22,7 @@ from seq2seq_cli.console import bars_are_shown
 from seq2seq_cli.data import fields
 from seq2seq_cli.data.corpus import OnFault, PairSource
 from seq2seq_cli.data.downloads import own_path
-from seq2seq_cli.errors import DataError, DownloadError, SeqError
+from seq2seq_cli.errors import DataError, DownloadError, SeqError, did_you_mean
 
 logger = logging.getLogger("seq2seq")
 
@@ -33,12 +32,6 @@ _BATCH_SIZE = 1000  # rows that are turned from Arrow into Python at a time
 
 # Packages whose errors tell of the network. Some of them are no OSError.
 _NETWORK_PACKAGES = {"aiohttp", "httpx", "huggingface_hub", "requests", "urllib3"}
-
-
-def did_you_mean(value: str, choices: Sequence[str]) -> str:
-    """` (did you mean x?)`, or nothing when no choice is close."""
-    close = difflib.get_close_matches(value, choices, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 # ---------------------------------------------------------------- Hugging Face
@@ -67,14 +60,16 @@ def hf_source(config: DataConfig, split: str) -> PairSource:
     label = f"{origin} {name}"
 
     def read(on_fault: OnFault) -> Iterator[tuple[int, str, str]]:
-        with _explaining(label):
-            columns = _columns(dataset)
-        if not columns:
-            return  # a file without a row
         codes = config.source, config.target
-        wanted = fields.named_columns(label, columns, config.columns, codes)
+        wanted: tuple[str, str] | None = None
+        if dataset.features is not None:
+            columns = list(dataset.features.flatten())
+            wanted = fields.named_columns(label, columns, config.columns, codes)
         for number, row in enumerate(_rows(dataset, label, wanted), 1):
-            pair = fields.text_fields(fields.flatten(row), wanted)
+            found = fields.flatten(row)
+            if wanted is None:  # streamed files say what they hold by their first row
+                wanted = fields.named_columns(label, list(found), config.columns, codes)
+            pair = fields.text_fields(found, wanted)
             if isinstance(pair, str):
                 on_fault(label, number, pair)
             else:
@@ -180,21 +175,12 @@ def _import_datasets(name: str) -> Any:
     return datasets
 
 
-def _columns(dataset: Any) -> list[str]:
-    """The names of columns, `translation.de` for those inside others."""
-    if dataset.features is not None:
-        return list(dataset.features.flatten())
-    # Streamed files say what they hold by their first row.
-    with contextlib.closing(iter(dataset)) as rows:
-        return next((list(fields.flatten(row)) for row in rows), [])
-
-
-def _rows(dataset: Any, label: str, wanted: tuple[str, str]) -> Iterator[dict[str, Any]]:
-    """Rows with the columns that are needed, and perhaps others."""
+def _rows(dataset: Any, label: str, wanted: tuple[str, str] | None) -> Iterator[dict[str, Any]]:
+    """Rows with the columns that are wanted, and perhaps others."""
     number = 0
     try:
         with _quietly():
-            if dataset.features is not None:  # other columns may be sounds or images to unpack
+            if wanted is not None:  # other columns may be sounds or images to unpack
                 dataset = dataset.select_columns(
                     [
                         name

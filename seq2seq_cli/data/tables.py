@@ -22,9 +22,17 @@ from seq2seq_cli.data.columns import (
     one_line,
     shown,
 )
-from seq2seq_cli.data.corpus import COMPRESSED, OnFault, PairSource, expand, read_lines
+from seq2seq_cli.data.corpus import (
+    COMPRESSED,
+    MAX_LINE_BYTES,
+    OnFault,
+    PairSource,
+    expand,
+    read_lines,
+)
 from seq2seq_cli.data.fields import read_objects, read_parquet
 from seq2seq_cli.errors import DataError
+from seq2seq_cli.languages import short_code
 
 logger = logging.getLogger("seq2seq")
 
@@ -104,6 +112,22 @@ def _layout(
     path: Path, first: Sequence[str], columns: Columns | None, header: Header, codes: Codes
 ) -> tuple[tuple[int, int], bool]:
     """Which columns hold the pairs, and whether the first row is a header."""
+    try:
+        return _find_layout(path, first, columns, header, codes)
+    except DataError as error:
+        hint, is_csv = "", _suffix(path) == ".csv"
+        if any("\r" in cell for cell in first):
+            hint = "; its lines end in \\r alone: save it with \\n"
+        elif is_csv and len(first) == 1 and ";" in first[0]:
+            hint = "; cells are separated by commas, not by semicolons"
+        elif columns is None and header == "auto" and not looks_like_header(first, codes):
+            hint = "; if that is a pair, set data.header: false" if is_csv else ""
+        raise DataError(f"{error}{hint}") from None
+
+
+def _find_layout(
+    path: Path, first: Sequence[str], columns: Columns | None, header: Header, codes: Codes
+) -> tuple[tuple[int, int], bool]:
     names = [cell.strip() for cell in first]
     if columns and columns.has_names:
         return find_columns(str(path), names, columns, codes), True
@@ -121,7 +145,7 @@ def _layout(
         if has_header or (header == "auto" and _suffix(path) == ".csv"):
             places = find_columns(str(path), names, None, codes)
             has_header = True
-        elif len(first) == 3 and "tatoeba.org" in first[2] and codes[1] in ("en", "eng"):
+        elif len(first) == 3 and "tatoeba.org" in first[2] and short_code(codes[1] or "") == "en":
             places = 1, 0  # manythings.org has English first
         elif len(first) in (2, 3):
             places = 0, 1
@@ -131,14 +155,16 @@ def _layout(
                 "set data.columns: {source: 1, target: 2}, counting from 1"
             )
     if header == "auto":
-        _tell(path, has_header, " | ".join(shown(first[place]) for place in places))
+        is_guess = has_header and of_languages(names, codes) is None
+        _tell(path, has_header, is_guess, " | ".join(shown(first[place]) for place in places))
     return places, has_header
 
 
 @functools.cache  # a table is read several times; once is enough to know
-def _tell(path: Path, has_header: bool, first: str) -> None:
+def _tell(path: Path, has_header: bool, is_guess: bool, first: str) -> None:
     what = "taken as the header" if has_header else "taken as a pair, not as a header"
-    logger.info("%s: first line %s: %s", path, what, first)
+    level = logging.WARNING if is_guess else logging.INFO
+    logger.log(level, "%s: first line %s: %s", path, what, first)
 
 
 def _rows(path: Path, on_fault: OnFault) -> Iterator[tuple[int, list[str]]]:
@@ -148,7 +174,7 @@ def _rows(path: Path, on_fault: OnFault) -> Iterator[tuple[int, list[str]]]:
             if line:
                 yield number, line.split("\t")
         return
-    csv.field_size_limit(2**31 - 1)  # the module's own limit is 128 KiB; this is the largest int
+    csv.field_size_limit(MAX_LINE_BYTES)  # the module's own limit is 128 KiB
     lines = (line.replace("\r", _CARRIAGE_RETURN) + "\n" for line in read_lines(path, on_fault))
     # Strict, for else a quote that is never closed would quietly swallow the rest of the file.
     reader = csv.reader(lines, strict=True)

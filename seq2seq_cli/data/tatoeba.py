@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from seq2seq_cli.data import languages
+from seq2seq_cli import languages
 from seq2seq_cli.data.corpus import OnFault, PairSource, iter_lines, read_lines
 from seq2seq_cli.data.downloads import by_hand, cache_path, download, find_own
 from seq2seq_cli.errors import DataError

@@ -25,10 +25,10 @@ from seq2seq_cli.config.data import (
     WordsTokenizer,
 )
 from seq2seq_cli.data import detokenizing
-from seq2seq_cli.data.languages import short_code
 from seq2seq_cli.data.spelling import one_spaced, spelt
 from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.errors import ConfigError, ModelFileError
+from seq2seq_cli.languages import short_code
 
 
 class Tokenizer(Protocol):

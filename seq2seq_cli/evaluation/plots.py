@@ -60,8 +60,10 @@ def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> 
         scores.set_title("Training loss (no validation data)")
     ahead = _planned_schedules(plan)
     planned = {"color": _GREY, "linestyle": "--", "linewidth": 1}
-    curve(rate, ahead, "learning_rate", "planned", **planned)
-    curve(rate, train, "learning_rate", "so far", color=_BLUE, linewidth=2)
+    in_steps = plan.training.learning_rate_schedule.kind in ("halving", "plateau")
+    shape = {"drawstyle": "steps-post" if in_steps else "default"}
+    curve(rate, ahead, "learning_rate", "planned", **planned, **shape)
+    curve(rate, train, "learning_rate", "so far", color=_BLUE, linewidth=2, **shape)
     rate.set_title("Learning rate")
     rate.set_ylim(bottom=0.0)
     curve(forcing, ahead, "teacher_forcing_ratio", "planned", **planned)

@@ -46,9 +46,9 @@ def learning_rate_factor(
     if isinstance(config, PlateauRate):
         return config.factor**num_drops
     if isinstance(config, HalvingRate):
-        if epochs < config.after_epochs:
-            return 1.0
         beyond = epochs - config.after_epochs + _HAIR
+        if beyond < 0.0:
+            return 1.0
         return math.pow(0.5, min(1 + beyond // config.every_epochs, _MAX_HALVINGS))
     if isinstance(config, CosineRate | InverseSqrtRate) and step < config.warmup_steps:
         return (step + 1) / config.warmup_steps

@@ -81,6 +81,8 @@ class Trainer:
         self.state = state or TrainingState()
         self.optimizer = make_optimizer(config.training.optimizer, model)
         self.translator = TranslatorFile(config.for_translator(), data.source, data.target, model)
+        self.num_batches = len(self.epoch_batches(1))
+        """Of the current epoch; batches of tokens are not as many in each."""
         self.plan = self._make_plan()
 
     def train_step(self, batch: Batch) -> StepResult:
@@ -93,7 +95,7 @@ class Trainer:
             training.learning_rate_schedule,
             state.step,
             self.plan.steps,
-            epochs=state.epoch - 1 + state.batch / self._batches_in_epoch,
+            epochs=state.epoch - 1 + state.batch / self.num_batches,
             num_drops=state.num_rate_drops,
         )
         for group in self.optimizer.param_groups:
@@ -155,10 +157,11 @@ class Trainer:
                 epoch = state.epoch
                 bar.set_description(self._epoch_name(epoch))
                 batches = self.epoch_batches(epoch)
+                self.num_batches = len(batches)
                 while state.batch < len(batches) and not self._is_done() and not stop.is_set:
                     begin = time.perf_counter()
                     meter.add(self.train_step(self.train_batch(batches[state.batch])))
-                    log_is_due = state.step % training.log_every == 0
+                    log_is_due = state.step % training.log_every == 0 or self._is_done()
                     if log_is_due:
                         meter.wait_for_device()
                     meter.seconds += time.perf_counter() - begin
@@ -332,20 +335,16 @@ class Trainer:
         )
 
     def _make_plan(self) -> Plan:
+        # The first epoch's batches stand for all: a resumed training makes the same plan.
         training = self.config.training
-        per_epoch = len(self.epoch_batches(self.state.epoch))
         plans = [training.max_steps] if training.max_steps else []
         if training.epochs:
-            plans.append(training.epochs * per_epoch)
-        return Plan(training, min(plans, default=None), per_epoch)
+            plans.append(training.epochs * self.num_batches)
+        return Plan(training, min(plans, default=None), self.num_batches)
 
     def epoch_batches(self, epoch: int) -> list[Indices]:
         """Which pairs go into each batch of an epoch."""
-        batches = epoch_batches(
-            self.data.train.pairs, self.config.training, self.config.seed, epoch
-        )
-        self._batches_in_epoch = len(batches)
-        return batches
+        return epoch_batches(self.data.train.pairs, self.config.training, self.config.seed, epoch)
 
     def train_batch(self, indices: Indices) -> Batch:
         """The next batch: these training pairs, their subwords sampled where the config says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -17,6 +18,8 @@ from seq2seq_cli.console import (
     bars_are_shown,
     configure_logging,
     duration,
+    harmless,
+    json_line,
     log_to,
     progress_bar,
     size,
@@ -273,3 +276,36 @@ def test_a_terminal_without_a_size_gets_lines_instead_of_a_bar(
     assert not bars_are_shown()
     logger.info("loss 3", extra=SHOWN_BY_BAR)
     assert "loss 3" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text", "plain text"),
+        ("Spaß : ça va\u202f? – „ja“", "Spaß : ça va\u202f? – „ja“"),
+        ("क\u200dष", "क\u200dष"),
+        ("two\nlines", "two\nlines"),
+        ("ring\x07 \x1b]0;title\x07", "ring\\x07 \\x1b]0;title\\x07"),
+        ("\x9b31m \u202e \u2028", "\\x9b31m \\u202e \\u2028"),
+        ("tab\t cr\r", "tab\\t cr\\r"),
+    ],
+)
+def test_text_of_others_does_nothing_to_a_terminal(text: str, shown: str) -> None:
+    assert harmless(text) == shown
+
+
+def test_logged_sentences_do_nothing_to_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging()
+    with log_to(tmp_path / "train.log"):
+        logging.getLogger("seq2seq").warning("source %s", "\x1b]0;pwned\x07")
+    assert "\x1b" not in capsys.readouterr().err
+    assert "\x1b" not in (tmp_path / "train.log").read_text()
+
+
+def test_json_does_nothing_to_a_terminal_and_says_the_same() -> None:
+    values = {"text": "\x1b[0m \x9b \u202e ü \u200c"}
+    line = json_line(values)
+    assert not any(character in line for character in "\x1b\x9b\u202e")
+    assert json.loads(line) == values

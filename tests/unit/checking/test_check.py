@@ -242,6 +242,14 @@ def test_report_names_a_few_places_and_counts_the_rest(tmp_path: Path) -> None:
     assert len(as_json(report)["findings"][0]["places"]) == findings.NUM_PLACES
 
 
+def test_a_few_very_long_sentences_have_a_row_of_their_own(tmp_path: Path) -> None:
+    lines = "".join(f"{'a ' * (1 + number % 20)}\n" for number in range(2000)) + "a " * 5000 + "\n"
+    text = as_text(check(tmp_path, lines, lines.replace("a", "b")))
+    rows = [line.split() for line in text.split("\n") if line[:1].isdecimal()]
+    assert [row[0] for row in rows] == [*(f"{n}-{n + 1}" for n in range(1, 20, 2)), "21-"]
+    assert rows[-1][-1] == "1"
+
+
 def test_histogram_has_ten_bins(tmp_path: Path) -> None:
     lines = "".join("a " * length + "\n" for length in range(1, 100))
     text = as_text(check(tmp_path, lines, lines.replace("a", "b")))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq_cli.config.data import ParallelFiles
+from seq2seq_cli.data import corpus
 from seq2seq_cli.data.corpus import (
     PairSource,
     expand,
@@ -352,3 +353,23 @@ def test_patterns_of_both_sides_must_match_the_same_names(
     else:
         with pytest.raises(DataError, match="do not seem to belong together"):
             parallel_sources(files)
+
+
+def test_patterns_in_folders_must_match_the_same_names_too(tmp_path: Path) -> None:
+    for folder, name in [("a", "t.de"), ("b", "t.de"), ("b", "t.en"), ("c", "t.en")]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        make(tmp_path / folder / name, "x\n")
+    files = ParallelFiles(source=tmp_path / "*" / "t.de", target=tmp_path / "*" / "t.en")
+    with pytest.raises(DataError, match="do not seem to belong together"):
+        parallel_sources(files)
+
+
+@pytest.mark.parametrize("name", ["file.txt", "file.txt.gz", "file.txt.zst"])
+def test_a_line_without_end_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "MAX_LINE_BYTES", 1000)
+    path = make(tmp_path / name, "short\n" + "x" * 998 + "\n" + "y" * 5000)
+    with pytest.raises(DataError) as caught:
+        list(read_lines(path))
+    assert str(caught.value) == f"{path}:3: longer than 1,000 bytes: no line of text is"

@@ -102,6 +102,7 @@ def test_the_cosine_rises_to_the_full_rate_and_falls_to_its_end(warmup_steps: in
         (0.0, 2.0, 3.9, 2),
         (1.0, 0.1, 1 + 3 / 10, 4),  # 1.3 - 1 is a hair less than .3
         (1.0, 1 / 3, 1 + 2 / 3, 3),
+        (2.47, 0.5, 2 + 47 / 100, 1),  # the sum is a hair less than 2.47
     ],
 )
 def test_halvings(after: float, every: float, epochs: float, halvings: int) -> None:

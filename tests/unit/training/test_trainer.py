@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seq2seq_cli.data import batching
 from seq2seq_cli.data.batching import pairs_batch
 from seq2seq_cli.errors import ConfigError, Interrupted, RunDirectoryError, TrainingError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
@@ -93,6 +94,7 @@ def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
         {"learning_rate_schedule": {"kind": "halving", "after_epochs": 0.5, "every_epochs": 0.25}},
         {"data": {"tokenizer": {"kind": "bpe", "size": 60, "dropout": 0.3}}},
         {"validation": {"metric": "train_loss"}, "log_every": 3},
+        {"batch_unit": "tokens", "batch_size": 23, "teacher_forcing": {"kind": "linear"}},
         {"data": {"valid": "none"}, "validation": {"metric": "train_loss"}},
     ],
 )
@@ -264,6 +266,44 @@ def test_without_validation_data_the_training_loss_decides(tmp_path: Path) -> No
     last = read_metrics(run_dir / "metrics.jsonl")[-1]
     assert set(last) == {"event", "step", "epoch", "seconds", "train_loss", "bleu"}
     assert (run_dir / "best.safetensors").exists()
+
+
+def test_the_plan_of_a_resumed_training_is_that_of_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of tokens are not as many in each epoch; the first epoch's count."""
+    trainer = tiny_trainer(tmp_path, epochs=4, batch_unit="tokens", batch_size=23)
+    counts = {len(trainer.epoch_batches(epoch)) for epoch in range(1, 5)}
+    monkeypatch.setattr(batching, "POOL_BATCHES", 1)
+    counts |= {len(trainer.epoch_batches(epoch)) for epoch in range(1, 5)}
+    assert len(counts) > 1
+    run_dir = tmp_path / "run"
+    first = tiny_trainer(tmp_path, epochs=4, batch_unit="tokens", batch_size=23)
+    runs.begin_run(run_dir, first.config)
+    stop = StopRequest()
+    take_step = first.train_step
+
+    def stop_late(batch: Any) -> Any:
+        if first.state.epoch == 3:
+            stop.signal = signal.SIGTERM
+        return take_step(batch)
+
+    first.train_step = stop_late  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        first.run(run_dir, Scores(), stop)
+    resumed = runs.resumed_trainer(run_dir, first.config, CPU, torch.float32)
+    assert resumed.plan == first.plan
+
+
+def test_what_is_left_of_a_log_window_is_logged_before_the_last_validation(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, epochs=None, max_steps=6, log_every=4, validation={"every": 3})
+    events = read_metrics(run(trainer, tmp_path) / "metrics.jsonl")
+    assert [(event["event"], event["step"]) for event in events] == [
+        ("valid", 3),
+        ("train", 4),
+        ("train", 6),
+        ("valid", 6),
+    ]
 
 
 def test_subwords_are_sampled_anew_in_each_epoch(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seq2seq_cli.data import languages
+from seq2seq_cli import languages
 
 
 @pytest.mark.parametrize(
