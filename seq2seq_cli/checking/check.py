@@ -33,6 +33,7 @@ from seq2seq_cli.checking.findings import (
 from seq2seq_cli.checking.texts import text_fault
 from seq2seq_cli.config.data import DataConfig
 from seq2seq_cli.console import progress_bar
+from seq2seq_cli.data.corpus import PairSource
 from seq2seq_cli.data.splits import (
     LocatedPair,
     cut_splits,
@@ -257,7 +258,7 @@ class _Check:
                 findings.append(finding)
                 for index in indices[:NUM_PLACES].tolist():
                     wanted[split].setdefault(index, []).append(finding)
-        for split, index, pair in self._fetch(wanted):
+        for pair, split, index in self._fetch(wanted):
             for finding in wanted[split][index]:
                 finding.places.append(self._place(finding.kind, index, pair))
         order = list(KINDS)
@@ -265,17 +266,20 @@ class _Check:
 
     def _fetch(
         self, wanted: dict[str, dict[int, list[Finding]]]
-    ) -> Iterator[tuple[str, int, LocatedPair]]:
-        for group in self._groups():
-            left = sum(len(wanted[split]) for split in group)
-            seen = dict.fromkeys(group, 0)
-            pairs = located_pairs(self.config, group, _ignore)
-            while left and (pair := next(pairs, None)):
-                index = seen[pair.split]
-                seen[pair.split] += 1
-                if index in wanted[pair.split]:
-                    left -= 1
-                    yield pair.split, index, pair
+    ) -> Iterator[tuple[LocatedPair, str, int]]:
+        """The wanted pairs, in the order of the data; split and index tell which they are."""
+        # Splits that were cut from the training data have its origins.
+        places: dict[int, tuple[PairSource, dict[int, tuple[str, int]]]] = {}
+        for split, facts in self.splits.items():
+            for index in wanted[split]:
+                origin = facts.origin(index)
+                lines = places.setdefault(id(origin), (origin, {}))[1]
+                lines[facts.lines[index]] = split, index
+        for origin, lines in places.values():
+            pairs = origin.read(_ignore)
+            while lines and (pair := next(pairs, None)):
+                if found := lines.pop(pair[0], None):
+                    yield LocatedPair(found[0], origin, *pair), *found
 
     def _place(self, kind: str, index: int, pair: LocatedPair) -> Place:
         faults = [self._text_fault(pair, side) for side in (0, 1)]

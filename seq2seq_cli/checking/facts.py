@@ -97,10 +97,13 @@ class SplitFacts:
         for side in self.sides:
             side.finish()
 
+    def origin(self, index: int) -> PairSource:
+        """Where a pair comes from."""
+        return next(origin for first, origin in reversed(self.origins) if first <= index)
+
     def place(self, index: int) -> tuple[str, int]:
         """File and line of a pair's source."""
-        origin = next(origin for first, origin in reversed(self.origins) if first <= index)
-        return origin.source_name, self.lines[index]
+        return self.origin(index).source_name, self.lines[index]
 
     def flag(self, kind: str) -> None:
         """Note something about the pair that is being added."""

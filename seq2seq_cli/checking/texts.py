@@ -27,6 +27,7 @@ _TAKEN_FOR_LATIN = re.compile(
     f"(?:[ÂÃ]{_TAIL}|[ÄÅ]{_NO_MARK}|(?:[\u00ce-\u00d1\u00d7-\u00d9]{_TAIL}){{2}}|â[\u0080\u20ac\u0082\u201a\u0084\u201e]{_TAIL}"
     f"|(?:[\u00e0-\u00ef]{_TAIL}{{2}}){{2}}|ðŸ{_TAIL}{{2}}|ï»¿)"
 )
+_PERHAPS_TAKEN = re.compile(f"[\u00c2-\u00f0]{_TAIL}")  # soon done with most texts
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,30}));")
 _TAG = re.compile(
@@ -38,11 +39,13 @@ _TAG = re.compile(
 def text_fault(text: str) -> str | None:
     """What is wrong with the characters of a text; None when nothing is."""
     found = _BAD_CHARACTER.search(text)
-    if not found and not _NEEDS_INVISIBLE.search(text):
+    is_ascii = text.isascii()
+    if not found and not is_ascii:
         found = _INVISIBLE.search(text)
+        found = None if found and _NEEDS_INVISIBLE.search(text) else found
     if found:
         return f"U+{ord(found[0]):04X} at character {found.start() + 1}"
-    if not text.isascii():
+    if not is_ascii and _PERHAPS_TAKEN.search(text):
         for found in _TAKEN_FOR_LATIN.finditer(text):
             if meant := _as_utf8(found[0]):
                 return f"{found[0]!r} at character {found.start() + 1} was {meant!r} in UTF-8"

@@ -7,6 +7,7 @@ reordered around it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import unicodedata
 from collections.abc import Iterator
@@ -99,6 +100,7 @@ def _side_of_cut(config: DataConfig, cut: tuple[str, ...], source: str) -> str:
     return "train"
 
 
+@functools.lru_cache(maxsize=4)  # the cut and a check ask for the same one, one after the other
 def sentence_key(sentence: str) -> str:
     """What sentences share that differ in case, white space or Unicode form only."""
     return " ".join(_nfc(_nfc(sentence).casefold()).split())  # casefold takes some letters apart

@@ -132,6 +132,7 @@ _WORD_OR_MARK = regex.compile(
 )
 # The same for text below U+0300, where no mark combines with another: Python's own module knows
 # enough for it, and is more than twice as fast.
+_NOT_SIMPLE = re.compile("[\u0300-\U0010ffff]")
 _SIMPLE_WORD_OR_MARK = re.compile(r"\w+(?:['\-]\w+|(?<=[\d²³¹¼½¾])[.,:](?=[\d²³¹¼½¾])\w+)*|\S")
 
 
@@ -148,7 +149,7 @@ class Words:
 
     def tokenize(self, text: str) -> list[str]:
         text = spelt(text, self._config)
-        if text.isascii() or max(text) < "\u0300":
+        if not _NOT_SIMPLE.search(text):
             return _SIMPLE_WORD_OR_MARK.findall(text)
         # Python counts some control characters as white space that the pattern does not.
         return [token for token in _WORD_OR_MARK.findall(text) if not token.isspace()]
