@@ -11,7 +11,6 @@ import codecs
 import contextlib
 import glob
 import gzip
-import io
 import itertools
 import re
 import sys
@@ -19,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 from seq2seq_cli.config.data import ParallelFiles
 from seq2seq_cli.errors import DataError
@@ -32,6 +31,13 @@ else:
 COMPRESSED = (".gz", ".zst")
 MAX_LINE_BYTES = 1 << 24
 """A few bytes of a compressed file can unpack to a line that fills any memory."""
+
+
+class _Lines(Protocol):
+    """What of a binary stream is used."""
+
+    def readline(self, size: int, /) -> bytes: ...
+
 
 OnFault = Callable[[str, int, str], None]
 """Told of a line that cannot be taken as it is: file, number of the line, what is wrong."""
@@ -56,7 +62,7 @@ class PairSource:
     (a damaged archive, files of unequal length)."""
 
 
-def bounded_lines(stream: IO[bytes], name: str) -> Iterator[bytes]:
+def bounded_lines(stream: _Lines, name: str) -> Iterator[bytes]:
     """Yield the lines of a binary stream. Raises DataError for one that does not end."""
     for number in itertools.count(1):
         raw = stream.readline(MAX_LINE_BYTES)
@@ -111,34 +117,28 @@ def read_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[IO[bytes]]:
+def reading(path: Path) -> Iterator[_Lines]:
     """A file's bytes, unpacked when its name ends in .gz or .zst.
 
     Raises DataError, also inside the block, for a file that cannot be read or is damaged.
     """
     try:
         with path.open("rb") as file, contextlib.ExitStack() as stack:
-            stream: IO[bytes] = file
+            stream: _Lines = file
             suffix = path.suffix.lower()
             # No compressed file is this short, but both modules read it as an empty text.
             if suffix in COMPRESSED and not file.peek(1):
                 raise EOFError("it has no bytes")
             if suffix == ".gz":
-                stream = _buffered(stack, gzip.GzipFile(fileobj=file))
+                stream = stack.enter_context(contextlib.closing(gzip.GzipFile(fileobj=file)))
             elif suffix == ".zst":
-                stream = _buffered(stack, zstd.ZstdFile(file))
+                stream = stack.enter_context(contextlib.closing(zstd.ZstdFile(file)))
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error, zstd.ZstdError) as error:
         kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
         raise DataError(f"{path}: damaged or cut off {kind} file: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _buffered(stack: contextlib.ExitStack, unpacked: gzip.GzipFile | zstd.ZstdFile) -> IO[bytes]:
-    """A stream whose lines are cut out in C, not in Python."""
-    stream = io.BufferedReader(unpacked)
-    return stack.enter_context(contextlib.closing(stream))
 
 
 def read_parallel(
