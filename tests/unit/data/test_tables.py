@@ -799,7 +799,7 @@ def test_tabs_separate_whatever_stands_between_them(folder: Path, pairs: list[Pa
     assert pairs_of(make(folder / "t.tsv", content), EN_DE) == rows
 
 
-# ---------------------------------------------------------------- what reviewers found
+# ---------------------------------------------------------------- odd headers, names and lists
 
 
 @pytest.mark.parametrize(
