@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 
 from seq2seq_cli.checking import alignment
 from seq2seq_cli.checking.alignment import Links, Mask, Whole
@@ -50,7 +49,6 @@ logger = logging.getLogger("seq2seq")
 _LEARN_FROM = 100_000  # pairs that subwords are learned from here: all would take too long
 _LINKS_FROM = 100_000  # pairs that tell which words go together,
 _BLOCK = 1000  # taken in blocks of this many from all over the corpus
-_CHUNK = 50_000
 _MOST_REMEMBERED = 100_000  # lines that are not UTF-8
 
 # Length outliers: a side this many times longer than usual beside the other, and this many standard
@@ -177,8 +175,8 @@ class _Check:
         for split, facts in self.splits.items():
             masks = {
                 "length_ratio": self._uneven(facts),
-                "misaligned": _misaligned(facts, links),
-                "duplicate": _repeated(facts),
+                "misaligned": facts.misaligned(links),
+                "duplicate": facts.repeated(),
             }
             if split != "train":
                 train = self.splits["train"].source_hashes
@@ -228,13 +226,13 @@ class _Check:
 
     def _uneven(self, facts: SplitFacts) -> Mask:
         """Whether one side is far longer than the training data's pairs would have it."""
-        usual = _log_ratios(self.splits["train"])
+        usual = self.splits["train"].log_ratios()
         if len(usual) < _FEWEST_PAIRS:
             return np.zeros(len(facts), dtype=np.bool_)
         middle = np.median(usual)
         deviation = 1.4826 * np.median(np.abs(usual - middle))
         far = max(_DEVIATIONS * deviation, np.log(_TIMES_LONGER))
-        uneven: Mask = np.abs(_log_ratios(facts) - middle) > far
+        uneven: Mask = np.abs(facts.log_ratios() - middle) > far
         return uneven
 
     # ------------------------------------------------------------ the second reading
@@ -317,30 +315,6 @@ class _Check:
 
 def _ignore(file: str, line: int, text: str) -> None:
     """Faults that have been told of already."""
-
-
-def _misaligned(facts: SplitFacts, links: Links) -> Mask:
-    chunks = [
-        alignment.suspicious(facts.aligned(start, min(start + _CHUNK, len(facts))), links)
-        for start in range(0, len(facts), _CHUNK)
-    ]
-    return np.concatenate([np.zeros(0, dtype=np.bool_), *chunks])
-
-
-def _repeated(facts: SplitFacts) -> Mask:
-    """Whether the same pair was there before."""
-    mixed = facts.source_hashes * 3 + facts.target_hashes  # 64 bits, and what overflows is dropped
-    _, firsts = np.unique(mixed, return_index=True)
-    repeated = np.ones(len(facts), dtype=np.bool_)
-    repeated[firsts] = False
-    return repeated
-
-
-def _log_ratios(facts: SplitFacts) -> npt.NDArray[np.float64]:
-    source, target = (as_array(side.num_characters) for side in facts.sides)
-    # A few characters more on both sides: one word may well be three times as long as another.
-    ratios: npt.NDArray[np.float64] = np.log(source + 5.0) - np.log(target + 5.0)
-    return ratios
 
 
 def _side_report(side: SideFacts, known: Mask) -> SideReport:

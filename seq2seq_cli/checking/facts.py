@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2seq_cli.checking import alignment
-from seq2seq_cli.checking.alignment import Mask, Sides, Whole
+from seq2seq_cli.checking.alignment import Links, Mask, Sides, Whole
 from seq2seq_cli.checking.findings import NUM_PLACES, SIDES, Place
 from seq2seq_cli.data.corpus import PairSource
 
@@ -123,6 +123,29 @@ class SplitFacts:
     def aligned(self, start: int, stop: int) -> Sides:
         source, target = (side.distinct(start, stop) for side in self.sides)
         return Sides(*source, *target)
+
+    def misaligned(self, links: Links) -> Mask:
+        """Whether a pair's words speak against it."""
+        chunks = [
+            alignment.suspicious(self.aligned(start, min(start + _CHUNK, len(self))), links)
+            for start in range(0, len(self), _CHUNK)
+        ]
+        return np.concatenate([np.zeros(0, dtype=np.bool_), *chunks])
+
+    def repeated(self) -> Mask:
+        """Whether the same pair was there before."""
+        mixed = self.source_hashes * 3 + self.target_hashes  # 64 bits; what overflows is dropped
+        _, firsts = np.unique(mixed, return_index=True)
+        repeated = np.ones(len(self), dtype=np.bool_)
+        repeated[firsts] = False
+        return repeated
+
+    def log_ratios(self) -> npt.NDArray[np.float64]:
+        """Logarithm of source length by target length, in characters."""
+        source, target = (as_array(side.num_characters) for side in self.sides)
+        # A few characters more on both sides: one word may well be three times as long as another.
+        ratios: npt.NDArray[np.float64] = np.log(source + 5.0) - np.log(target + 5.0)
+        return ratios
 
 
 def as_array(values: array[int]) -> Whole:

@@ -99,12 +99,13 @@ class TextConfig(Section):
 
 def _file_name(value: object) -> object:
     """Refuse what no system takes as a path, before it is opened."""
-    if isinstance(value, str) and (not value or "\0" in value or not _is_encodable(value)):
+    if isinstance(value, str) and (not value or "\0" in value or not is_encodable(value)):
         raise mistake("must be the path of a file")
     return value
 
 
-def _is_encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Whether text is UTF-8: half a surrogate pair is not."""
     try:
         text.encode()
     except UnicodeEncodeError:

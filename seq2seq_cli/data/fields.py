@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seq2seq_cli.config.data import Columns
+from seq2seq_cli.config.data import Columns, is_encodable
 from seq2seq_cli.data.columns import Codes, find_columns, one_line, shown
 from seq2seq_cli.data.corpus import OnFault, read_lines
 from seq2seq_cli.errors import DataError
@@ -110,7 +110,7 @@ def text_fields(fields: Mapping[str, Any], wanted: tuple[str, str]) -> tuple[str
         text = "" if text is None else text
         if not isinstance(text, str):
             return f"{shown(name)}: not text but {type(text).__name__}"
-        if not _is_utf8(text):
+        if not is_encodable(text):
             return f"{shown(name)}: half a surrogate pair, which is no character"
         texts.append(one_line(text))
     return texts[0], texts[1]
@@ -121,14 +121,6 @@ def _is_in_null(name: str, fields: Mapping[str, Any]) -> bool:
     parts = name.split(".")
     outer = (".".join(parts[:end]) for end in range(1, len(parts)))
     return any(prefix in fields and fields[prefix] is None for prefix in outer)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # ---------------------------------------------------------------- Parquet
