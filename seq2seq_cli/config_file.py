@@ -148,7 +148,8 @@ def _validate(document: Document) -> Config:
     try:
         config = Config.model_validate(document.tree)
     except ValidationError as error:
-        mistakes += [_error_line(details, document) for details in error.errors()]
+        # A number that stands for several keys is one mistake.
+        mistakes += dict.fromkeys(_error_line(details, document) for details in error.errors())
     if mistakes:
         raise ConfigError("\n".join(sorted(mistakes, key=_by_line)))
     return config
@@ -163,6 +164,7 @@ def _by_line(mistake: str) -> tuple[bool, int]:
 def _error_line(details: ErrorDetails, document: Document) -> str:
     keys, section = _locate(details["loc"])
     message = _message(details, keys, section)
+    keys = document.written(keys)
     if key := details.get("ctx", {}).get("key"):
         keys = tuple(key.split("."))
     if details["type"] == "union_tag_invalid":

@@ -18,6 +18,14 @@ MAX_VALUES = 10_000  # after aliases are expanded: an alias bomb stops here
 
 KeyPath = tuple[str, ...]
 
+# Keys that name a file, or one for each of source and target.
+_FILE_KEYS: tuple[KeyPath, ...] = (
+    ("data", "train"),
+    ("data", "valid"),
+    ("data", "test"),
+    ("model", "pretrained"),
+)
+
 
 class Document:
     """Values as a tree, and for each key path the place it came from."""
@@ -50,27 +58,31 @@ class Document:
             for known in [place for place in self.places if place[: len(path)] == path]:
                 del self.places[known]
             self.places[path] = origin
-        for key in ("train", "valid", "test"):
-            if path in [
-                (),
-                ("data",),
-                ("data", key),
-                ("data", key, "source"),
-                ("data", key, "target"),
-            ]:
-                self._take_paths_from(folder, key, path)
+        for holder in _FILE_KEYS:
+            if path in [(), holder[:1], holder, (*holder, "source"), (*holder, "target")]:
+                self._take_paths_from(folder, holder, path)
 
-    def _take_paths_from(self, folder: Path, key: str, changed: KeyPath) -> None:
-        data = self.tree.get("data") if isinstance(self.tree, dict) else None
-        if not isinstance(data, dict) or not data.get(key):
+    def _take_paths_from(self, folder: Path, holder: KeyPath, changed: KeyPath) -> None:
+        top, key = holder
+        section = self.tree.get(top) if isinstance(self.tree, dict) else None
+        if not isinstance(section, dict) or not section.get(key):
             return
-        if isinstance(data[key], dict):
-            files = data[key]
+        if isinstance(section[key], dict):
+            files = section[key]
             for side in changed[2:] or ("source", "target"):
                 if side in files:
                     files[side] = _from_folder(folder, files[side])
-        elif data[key] != "none":
-            data[key] = _from_folder(folder, data[key])
+        elif section[key] != "none":
+            section[key] = _from_folder(folder, section[key])
+
+    def written(self, path: KeyPath) -> KeyPath:
+        """The path up to a value that stands for all of a mapping (`dropout: 0.2`)."""
+        node = self.tree
+        for depth, key in enumerate(path):
+            if isinstance(node, str):
+                return path[:depth]
+            node = node.get(key) if isinstance(node, dict) else None
+        return path
 
     def place(self, path: KeyPath) -> str:
         """Where the key, or the nearest mapping around it, was written."""

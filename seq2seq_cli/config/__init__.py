@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from seq2seq_cli.config.data import DataConfig, TextConfig
-from seq2seq_cli.config.model import ModelConfig
+from seq2seq_cli.config.model import ModelConfig, TrainedModelConfig
 from seq2seq_cli.config.sections import Section, Whole, mistake
 from seq2seq_cli.config.training import TrainingConfig, ValidationConfig
 
@@ -21,6 +21,12 @@ DECODING_BATCH_SIZE = 32
 
 
 class DecodingConfig(Section):
+    beam_size: Annotated[Whole, Field(ge=1, le=10_000)] = 5
+    """Hypotheses kept for each sentence; 1: greedy search."""
+    length_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    """Hypotheses are ranked by score / length ^ length_penalty; 0: by score."""
+    no_repeat_ngram_size: Annotated[Whole, Field(ge=0, le=1000)] = 0
+    """No n tokens in a row come twice in a translation; 0: they may."""
     max_length_ratio: Annotated[float, Field(gt=0.0, le=100.0)] = 2.0
     """Longest translation, in tokens for each token of the source (10 are always allowed)."""
 
@@ -37,12 +43,20 @@ class TranslatorConfig(Section):
     decoding: DecodingConfig = DecodingConfig()
     """How translations are searched for."""
 
+    @model_validator(mode="after")
+    def _one_matrix_one_vocabulary(self) -> TranslatorConfig:
+        if self.model.tied_embeddings == "all" and not self.data.vocabulary.shared:
+            raise mistake("all needs data.vocabulary.shared: true", "model.tied_embeddings")
+        return self
+
 
 class Config(TranslatorConfig):
     """A training run."""
 
     data: DataConfig
     """Corpus, text and tokens."""
+    model: TrainedModelConfig = TrainedModelConfig()
+    """Sizes and parts of the network."""
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 1
     """Decides every random draw, together with epoch, batch and purpose."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
@@ -66,6 +80,10 @@ class Config(TranslatorConfig):
     def for_translator(self) -> TranslatorConfig:
         """The part that goes into the model file."""
         data = {key: getattr(self.data, key) for key in TextConfig.model_fields}
+        model = {key: getattr(self.model, key) for key in ModelConfig.model_fields}
         return TranslatorConfig(
-            name=self.name, data=TextConfig(**data), model=self.model, decoding=self.decoding
+            name=self.name,
+            data=TextConfig(**data),
+            model=ModelConfig(**model),
+            decoding=self.decoding,
         )

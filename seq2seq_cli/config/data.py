@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from seq2seq_cli.config.sections import Count, Fraction, Section, Whole, by_kind, mistake
+from seq2seq_cli.config.sections import (
+    Count,
+    FilePath,
+    Fraction,
+    Section,
+    Whole,
+    by_kind,
+    check_number,
+    mistake,
+)
 from seq2seq_cli.errors import did_you_mean
 from seq2seq_cli.languages import short_code
 
@@ -71,13 +79,36 @@ TokenizerConfig = Annotated[
 ]
 
 
+class VocabularySizes(Section):
+    source: Count | None = None
+    """Tokens of the source language to keep."""
+    target: Count | None = None
+    """Tokens of the target language to keep."""
+
+
+def _for_both(value: Any) -> Any:
+    """A number alone is that of both languages."""
+    if isinstance(value, dict | VocabularySizes):
+        return value
+    if value is not None:
+        check_number(value, "source, target")
+    return {"source": value, "target": value}
+
+
 class VocabularyConfig(Section):
-    max_size: Count | None = None
-    """Keep the most frequent tokens only, this many; `<pad> <unk> <sos> <eos>` come on top."""
+    max_size: Annotated[VocabularySizes, BeforeValidator(_for_both)] = VocabularySizes()
+    """Keep the most frequent tokens only, this many; `<pad> <unk> <sos> <eos>` come on top. One
+    number, or one for each of `source` and `target`."""
     min_freq: Count = 1
     """Keep tokens seen at least this often in the training data."""
     shared: bool = False
     """One vocabulary (and one learned tokenizer) for both languages."""
+
+    @model_validator(mode="after")
+    def _one_size_when_shared(self) -> VocabularyConfig:
+        if self.shared and self.max_size.source != self.max_size.target:
+            raise mistake("a shared vocabulary has one size, not two", "data.vocabulary.max_size")
+        return self
 
 
 class TextConfig(Section):
@@ -97,22 +128,6 @@ class TextConfig(Section):
     """Read the source backwards (Sutskever et al. 2014); `<sos>` stays first, `<eos>` last."""
 
 
-def _file_name(value: object) -> object:
-    """Refuse what no system takes as a path, before it is opened."""
-    if isinstance(value, str) and (not value or "\0" in value or not is_encodable(value)):
-        raise mistake("must be the path of a file")
-    return value
-
-
-def is_encodable(text: str) -> bool:
-    """Whether text is UTF-8: half a surrogate pair is not."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _auto_or_bool(value: object) -> object:
     found = _BOOLEANS.get(value.lower(), value) if isinstance(value, str) else value
     if found != "auto" and not isinstance(found, bool):
@@ -121,9 +136,6 @@ def _auto_or_bool(value: object) -> object:
 
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-
-
-FilePath = Annotated[Path, BeforeValidator(_file_name)]
 
 
 def _one_or_several(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
@@ -71,3 +72,32 @@ def mistake(text: str, key: str | None = None) -> PydanticCustomError:
     """An error in our own words; `key` is the dotted key that it is about, where pydantic cannot
     know."""
     return PydanticCustomError("mistake", "{text}", {"text": text, "key": key})
+
+
+def _file_name(value: object) -> object:
+    """Refuse what no system takes as a path, before it is opened."""
+    if isinstance(value, str) and (not value or "\0" in value or not is_encodable(value)):
+        raise mistake("must be the path of a file")
+    return value
+
+
+def is_encodable(text: str) -> bool:
+    """Whether text is UTF-8: half a surrogate pair is not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+FilePath = Annotated[Path, BeforeValidator(_file_name)]
+
+
+def check_number(value: object, keys: str) -> None:
+    """Where a number stands for a mapping of `keys`: refuse what is neither."""
+    try:
+        is_number = not isinstance(value, bool) and float(value) is not None  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        is_number = False
+    if not is_number:
+        raise mistake(f"must be a number, or a mapping of keys ({keys}), not {value!r}")

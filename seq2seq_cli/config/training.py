@@ -145,9 +145,36 @@ TeacherForcingConfig = Annotated[
 ]
 
 
+class NoAveraging(Section):
+    kind: Literal["none"] = "none"
+    """The weights as the last step left them are validated and kept."""
+
+
+class EmaAveraging(Section):
+    kind: Literal["ema"] = "ema"
+    """An exponential moving average over the steps is validated and kept (Polyak 1992)."""
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    """Share of the old average that stays at each step; less of it in the first steps."""
+
+
+class LastAveraging(Section):
+    kind: Literal["last"] = "last"
+    """The mean of the weights at the last validations is validated and kept."""
+    checkpoints: Annotated[Whole, Field(ge=2, le=100)] = 5
+    """How many validations go into the mean."""
+
+
+AveragingConfig = Annotated[
+    Annotated[NoAveraging, Tag("none")]
+    | Annotated[EmaAveraging, Tag("ema")]
+    | Annotated[LastAveraging, Tag("last")],
+    by_kind("none"),
+]
+
+
 class TrainingConfig(Section):
-    epochs: Count | None = 10
-    """Passes over the training data; null: until `max_steps` or `max_minutes`."""
+    epochs: Annotated[float, Field(gt=0.0, le=1e9)] | None = 10.0
+    """Passes over the training data, 7.5 as well; null: until `max_steps` or `max_minutes`."""
     max_steps: Count | None = None
     """Optimizer updates at most."""
     max_minutes: Positive | None = None
@@ -166,6 +193,10 @@ class TrainingConfig(Section):
     """Gradients with a larger global norm are scaled down to it; null: never."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the probability spread evenly over the vocabulary; training lines show that loss."""
+    loss_per: Literal["token", "sentence"] = "token"
+    """What the gradient is a mean over: target tokens, or pairs (Sutskever et al. 2014)."""
+    averaging: AveragingConfig = NoAveraging()
+    """Which mean of the weights over time is the translator."""
     log_every: Count = 10
     """Steps between two log lines."""
     save_every: Count = 500

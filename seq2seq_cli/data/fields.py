@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seq2seq_cli.config.data import Columns, is_encodable
+from seq2seq_cli.config.data import Columns
+from seq2seq_cli.config.sections import is_encodable
 from seq2seq_cli.data.columns import Codes, find_columns, one_line, shown
 from seq2seq_cli.data.corpus import OnFault, read_lines
 from seq2seq_cli.errors import DataError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seq2seq_cli.config.data import TextConfig, VocabularyConfig
+from seq2seq_cli.config.data import TextConfig
 from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.data.tokenizers import Tokenizer
 from seq2seq_cli.errors import ModelFileError
@@ -30,15 +30,11 @@ class Vocabulary:
         self._ids = {word: index for index, word in enumerate(words, start=len(SPECIAL_TOKENS))}
 
     @classmethod
-    def from_counts(cls, counts: Counter[str], config: VocabularyConfig) -> Vocabulary:
+    def from_counts(cls, counts: Counter[str], min_freq: int, max_size: int | None) -> Vocabulary:
         """The most frequent tokens; among equally frequent ones, in alphabetical order."""
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        words = [
-            word
-            for word, count in ranked
-            if count >= config.min_freq and word not in SPECIAL_TOKENS
-        ]
-        return cls(words[: config.max_size])
+        words = [word for word, count in ranked if count >= min_freq and word not in SPECIAL_TOKENS]
+        return cls(words[:max_size])
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -105,16 +101,19 @@ def make_codecs(
     With a shared vocabulary, both hold the same one. A tokenizer that samples may come up with any
     of its pieces; each counts once more, so that all are in a vocabulary without limits.
     """
+    min_freq, sizes = config.vocabulary.min_freq, config.vocabulary.max_size
     if config.vocabulary.shared:
         both = counts[0] + counts[1] + _may_be_drawn(tokenizers[0])
-        vocabulary = Vocabulary.from_counts(both, config.vocabulary)
+        vocabulary = Vocabulary.from_counts(both, min_freq, sizes.source)
         return TextCodec(tokenizers[0], vocabulary), TextCodec(tokenizers[1], vocabulary)
     source, target = (
         TextCodec(
             tokenizer,
-            Vocabulary.from_counts(count + _may_be_drawn(tokenizer), config.vocabulary),
+            Vocabulary.from_counts(count + _may_be_drawn(tokenizer), min_freq, size),
         )
-        for tokenizer, count in zip(tokenizers, counts, strict=True)
+        for tokenizer, count, size in zip(
+            tokenizers, counts, (sizes.source, sizes.target), strict=True
+        )
     )
     return source, target
 
