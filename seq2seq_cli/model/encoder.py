@@ -9,14 +9,20 @@ from torch import Tensor, nn
 
 from seq2seq_cli.config.model import EncoderConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
-from seq2seq_cli.model.lstm import LSTMState, reverse_within_lengths, run_to_lengths
+from seq2seq_cli.model.dropout import Dropout, Embedding
+from seq2seq_cli.model.lstm import (
+    LSTMState,
+    layer_norms,
+    reverse_within_lengths,
+    run_to_lengths,
+)
 
 
 class Encoded(NamedTuple):
     """What the decoder may know about a batch of source sentences."""
 
     memory: Tensor
-    """(batch, src_len, output_size): the top layer's output for each token, 0 on padding"""
+    """(batch, src_len, output_size): the top layer's output for each token; anything on padding"""
     mask: Tensor
     """(batch, src_len): True where a token is real"""
     state: LSTMState
@@ -30,19 +36,22 @@ class Encoder(nn.Module):
     output and final state are those of both, concatenated.
     """
 
-    def __init__(self, config: EncoderConfig, vocabulary_size: int, dropout: float) -> None:
+    def __init__(
+        self, config: EncoderConfig, embedding: Embedding, dropout: Dropout, layer_norm: bool
+    ) -> None:
+        """dropout: between layers."""
         super().__init__()
-        self.directions = 2 if config.bidirectional else 1
-        self.output_size = self.directions * config.hidden_size
-        self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim)
+        self.output_size = config.output_size
+        self.residual = config.residual
+        self.embedding = embedding
         sizes = [config.embedding_dim] + [self.output_size] * (config.num_layers - 1)
+        directions = range(2 if config.bidirectional else 1)
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                nn.LSTM(size, config.hidden_size, batch_first=True) for _ in range(self.directions)
-            )
+            nn.ModuleList(nn.LSTM(size, config.hidden_size, batch_first=True) for _ in directions)
             for size in sizes
         )
-        self.dropout = nn.Dropout(dropout)
+        self.norms = layer_norms(layer_norm, self.output_size, config.num_layers)
+        self.dropout = dropout
 
     def forward(self, src_ids: Tensor, src_lens: Tensor) -> Encoded:
         """src_ids: (batch, src_len) with <pad> behind each sentence; src_lens: (batch,) on CPU."""
@@ -50,10 +59,13 @@ class Encoder(nn.Module):
         lengths = src_lens[order]
         outputs = self.embedding(src_ids[order.to(src_ids.device)])
         states = []
-        for layer in self.layers:
-            inputs = self.dropout(outputs)
+        for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            below = outputs
             assert isinstance(layer, nn.ModuleList)
-            outputs, state = self._run(layer, inputs, lengths)
+            outputs, state = self._run(layer, self.dropout(below) if index else below, lengths)
+            outputs = norm(outputs)
+            if index and self.residual:
+                outputs = outputs + below
             states.append(state)
         back = torch.argsort(order).to(src_ids.device)
         hidden = torch.cat([state.hidden for state in states])

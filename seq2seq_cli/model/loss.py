@@ -9,11 +9,16 @@ from seq2seq_cli.data.vocabulary import PAD_ID
 
 
 def output_loss(
-    outputs: Tensor, output_layer: nn.Linear, targets: Tensor, label_smoothing: float = 0.0
+    outputs: Tensor,
+    output_layer: nn.Module,
+    targets: Tensor,
+    label_smoothing: float = 0.0,
+    reduction: str = "sum",
 ) -> tuple[Tensor, int]:
-    """Summed cross entropy, in nats, of the real target tokens, and how many there are.
+    """Cross entropy, in nats, of the real target tokens, and how many there are.
 
-    outputs: (batch, time, hidden_size); targets: (batch, time) with <pad> where nothing is wanted.
+    outputs: (batch, time, output_size); targets: (batch, time) with <pad> where nothing is wanted.
+    reduction: "sum", or "none" for one value for each real token, sentence by sentence.
     With label smoothing (Szegedy et al. 2016) that share of each target's probability is spread
     evenly over the vocabulary. Padding is left out before the output layer, where most of the work
     is.
@@ -21,5 +26,5 @@ def output_loss(
     real = targets != PAD_ID
     wanted = targets[real]
     logits = output_layer(outputs[real]).float()
-    loss_sum = F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=label_smoothing)
-    return loss_sum, wanted.numel()
+    loss = F.cross_entropy(logits, wanted, reduction=reduction, label_smoothing=label_smoothing)
+    return loss, wanted.numel()

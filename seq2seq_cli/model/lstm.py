@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from seq2seq_cli.model.dropout import Dropout
 
 
 class LSTMState(NamedTuple):
@@ -25,25 +28,66 @@ class StackedLSTM(nn.Module):
     cuDNN's private random state and could not be made again.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: Dropout,
+        *,
+        context_size: int = 0,
+        residual: bool = False,
+        layer_norm: bool = False,
+    ) -> None:
+        """context_size: of what joins the inputs of all layers but the first."""
         super().__init__()
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        sizes = [input_size] + [hidden_size + context_size] * (num_layers - 1)
         self.layers = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.norms = layer_norms(layer_norm, hidden_size, num_layers)
+        self.dropout = dropout
+        self.residual = residual
 
-    def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+    def draw(self, batch: int, device: torch.device) -> list[Tensor | None]:
+        """The masks of `dropout` for all layers but the first."""
+        sizes = [layer.input_size for layer in self.layers if isinstance(layer, nn.LSTM)]
+        return [self.dropout.draw(batch, size, device) for size in sizes[1:]]
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: LSTMState,
+        masks: Sequence[Tensor | None],
+        attend: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, LSTMState]:
         """Run over (batch, time, input_size); returns (batch, time, hidden_size) and the state
         after the last step. Rows are taken at their full width: right for a decoder, whose padding
-        comes after everything that counts."""
+        comes after everything that counts.
+
+        masks: from `draw`. attend: gives the (batch, time, context_size) that joins the inputs of
+        the layers above the first, from the output of that one.
+        """
         hiddens, cells = [], []
-        for index, layer in enumerate(self.layers):
+        outputs, context = inputs, None
+        for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            below = outputs
             if index:
-                inputs = self.dropout(inputs)
+                joined = below if context is None else torch.cat([below, context], dim=2)
+                inputs = self.dropout(joined, masks[index - 1])
             begin = state.hidden[index : index + 1], state.cell[index : index + 1]
-            inputs, (hidden, cell) = layer(inputs, begin)
+            outputs, (hidden, cell) = layer(inputs, begin)
+            outputs = norm(outputs)
+            if index and self.residual:
+                outputs = outputs + below
+            if index == 0 and attend:
+                context = attend(outputs)
             hiddens.append(hidden)
             cells.append(cell)
-        return inputs, LSTMState(torch.cat(hiddens), torch.cat(cells))
+        return outputs, LSTMState(torch.cat(hiddens), torch.cat(cells))
+
+
+def layer_norms(wanted: bool, size: int, count: int) -> nn.ModuleList:
+    """A normalisation for each layer's output (Ba et al. 2016); without one, nothing happens."""
+    return nn.ModuleList(nn.LayerNorm(size) if wanted else nn.Identity() for _ in range(count))
 
 
 def run_to_lengths(layer: nn.LSTM, inputs: Tensor, lengths: list[int]) -> tuple[Tensor, LSTMState]:

@@ -44,7 +44,10 @@ def save_translator(path: Path, translator: TranslatorFile) -> None:
     """Write the file whole or not at all. Raises OSError."""
     # The tokenizers of a shared vocabulary may be two, for two languages: their bytes are equal.
     shared = translator.source.vocabulary is translator.target.vocabulary
-    tensors = {f"model.{name}": tensor for name, tensor in translator.model.state_dict().items()}
+    # A matrix that two parts of the model share is named, and kept, once.
+    tensors: dict[str, Tensor] = {
+        f"model.{name}": tensor for name, tensor in translator.model.named_parameters()
+    }
     codecs = {"source": translator.source} if shared else _sides(translator)
     for side, codec in codecs.items():
         tensors[f"tokenizer.{side}"] = _to_tensor(codec.tokenizer.to_bytes())
@@ -115,7 +118,7 @@ def _assemble(
         for name, tensor in tensors.items()
         if name.startswith("model.")
     }
-    wanted = model.state_dict()
+    wanted = dict(model.named_parameters())
     if weights.keys() != wanted.keys():
         odd = sorted(weights.keys() ^ wanted.keys())[0]
         raise ModelFileError(f"the weights inside do not fit the config inside: {odd}")
@@ -125,7 +128,7 @@ def _assemble(
                 f"the weights inside do not fit the config inside: {name} is {tensor.dtype} "
                 f"{tuple(tensor.shape)}, it should be float32 {tuple(wanted[name].shape)}"
             )
-    model.load_state_dict(weights, assign=True)
+    model.load_state_dict(weights, assign=True, strict=False)  # of shared ones, one name will do
     return TranslatorFile(config, source, target, model.to(device).eval())
 
 
