@@ -2,6 +2,7 @@
 
     model.safetensors      a model file like best.safetensors
     optimizer.safetensors  what the optimizer remembers, by parameter name
+    averages.safetensors   the weights that training.averaging takes the mean of, if it does
     state.json             where training stands
 
 The folder is written whole beside the old one and takes its place by renames: a crash leaves one
@@ -14,11 +15,12 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seq2seq_cli.errors import RunDirectoryError
 from seq2seq_cli.files import atomic_write, write_text
@@ -60,6 +62,7 @@ def save_checkpoint(
     run_dir: Path,
     translator: TranslatorFile,
     optimizer: torch.optim.Optimizer,
+    averages: dict[str, Tensor],
     state: TrainingState,
 ) -> None:
     """Write `last/`. Raises OSError; the save before then stays."""
@@ -71,10 +74,11 @@ def save_checkpoint(
         f"{name}.{key}": value.detach().cpu().contiguous()
         for name, parameter in translator.model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
-        if isinstance(value, torch.Tensor)
+        if isinstance(value, Tensor)
     }
-    with atomic_write(new / "optimizer.safetensors") as temporary:
-        safetensors.torch.save_file(tensors, temporary)
+    _save_tensors(new / "optimizer.safetensors", tensors)
+    if averages:
+        _save_tensors(new / "averages.safetensors", averages)
     write_text(new / "state.json", json.dumps(dataclasses.asdict(state), indent=2) + "\n")
     if last.exists():
         shutil.rmtree(previous, ignore_errors=True)
@@ -83,10 +87,17 @@ def save_checkpoint(
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def load_checkpoint(
-    run_dir: Path, device: torch.device
-) -> tuple[TranslatorFile, dict[str, torch.Tensor], TrainingState]:
-    """The model, the optimizer's tensors and the state of the last save.
+class Checkpoint(NamedTuple):
+    """What a save holds."""
+
+    translator: TranslatorFile
+    optimizer: dict[str, Tensor]
+    averages: dict[str, Tensor]
+    state: TrainingState
+
+
+def load_checkpoint(run_dir: Path, device: torch.device) -> Checkpoint:
+    """Read the last save.
 
     Raises RunDirectoryError when there is none or it is damaged, ModelFileError for the model.
     """
@@ -96,16 +107,29 @@ def load_checkpoint(
     if folder is None:
         raise RunDirectoryError(f"{run_dir}: holds no save to go on from")
     translator = load_translator(folder / "model.safetensors", device)
+    averages = folder / "averages.safetensors"
     try:
-        state = TrainingState(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
-        tensors = safetensors.torch.load_file(folder / "optimizer.safetensors", device=str(device))
+        return Checkpoint(
+            translator,
+            _load_tensors(folder / "optimizer.safetensors", device),
+            _load_tensors(averages, device) if averages.exists() else {},
+            TrainingState(**json.loads((folder / "state.json").read_text(encoding="utf-8"))),
+        )
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise RunDirectoryError(f"{folder}: the save is damaged: {error}") from error
-    return translator, tensors, state
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    with atomic_write(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary)
+
+
+def _load_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
+    return safetensors.torch.load_file(path, device=str(device))
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, torch.Tensor]
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]
 ) -> None:
     """Give the optimizer back what it remembered of each parameter."""
     for name, parameter in model.named_parameters():

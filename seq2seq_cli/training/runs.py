@@ -10,7 +10,8 @@ import torch
 
 from seq2seq_cli.config import Config
 from seq2seq_cli.config_file import changed_keys, dump_config, load_config
-from seq2seq_cli.data.preparation import prepare
+from seq2seq_cli.data.preparation import PreparedData, prepare
+from seq2seq_cli.data.pretrained import read_pretrained
 from seq2seq_cli.errors import ConfigError, RunDirectoryError
 from seq2seq_cli.files import write_text
 from seq2seq_cli.locate import BEST_MODEL
@@ -33,6 +34,7 @@ _FIXED = (
     "training.batch_size",
     "training.batch_unit",
     "training.optimizer.kind",
+    "training.averaging.kind",
     "validation.metric",
 )
 
@@ -45,7 +47,22 @@ def new_trainer(config: Config, device: torch.device, precision: torch.dtype) ->
     data = prepare(config.data)
     model = Seq2Seq(config.model, len(data.source.vocabulary), len(data.target.vocabulary))
     initialise(model, config.model.init, derived_seed(config.seed, "initialisation"))
+    _begin_with_pretrained(model, config, data)
     return Trainer(config, data, model, device, precision)
+
+
+@torch.no_grad()
+def _begin_with_pretrained(model: Seq2Seq, config: Config, data: PreparedData) -> None:
+    """Words that the files of model.pretrained know take their vectors."""
+    files = config.model.pretrained
+    for name, path, part, embedding, codec in (
+        ("source", files.source, "encoder", model.encoder.embedding, data.source),
+        ("target", files.target, "decoder", model.decoder.embedding, data.target),
+    ):
+        if path:
+            keys = f"model.pretrained.{name}", f"model.{part}.embedding_dim"
+            found = read_pretrained(path, codec.vocabulary, embedding.embedding_dim, *keys)
+            embedding.weight[found.ids] = torch.from_numpy(found.vectors)
 
 
 def check_is_free(run_dir: Path) -> None:
@@ -88,9 +105,14 @@ def resumed_trainer(
         )
     for key, (before, after) in changes.items():
         logger.info("%s: from now on %s, was %s", key, after, before)
-    translator, tensors, state = load_checkpoint(run_dir, device)
-    data = prepare(config.data, (translator.source, translator.target))
-    trainer = Trainer(config, data, translator.model, device, precision, state)
-    restore_optimizer(trainer.optimizer, translator.model, tensors)
+    saved = load_checkpoint(run_dir, device)
+    model = saved.translator.model
+    data = prepare(config.data, (saved.translator.source, saved.translator.target))
+    trainer = Trainer(config, data, model, device, precision, saved.state)
+    restore_optimizer(trainer.optimizer, model, saved.optimizer)
+    try:
+        trainer.average.restore(saved.averages)
+    except ValueError as error:
+        raise RunDirectoryError(f"{run_dir}: the averages saved are damaged: {error}") from error
     write_text(run_dir / "config.yaml", dump_config(config))
     return trainer

@@ -33,6 +33,7 @@ from seq2seq_cli.model.model_file import TranslatorFile, save_translator
 from seq2seq_cli.model.scoring import corpus_losses, perplexity
 from seq2seq_cli.model.seq2seq import Seq2Seq
 from seq2seq_cli.randomness import derived_seed
+from seq2seq_cli.training.averaging import WeightAverage
 from seq2seq_cli.training.checkpoint import TrainingState, save_checkpoint
 from seq2seq_cli.training.metrics_log import Event, MetricsLog
 from seq2seq_cli.training.schedules import (
@@ -44,6 +45,8 @@ from seq2seq_cli.training.schedules import (
 from seq2seq_cli.training.stopping import StopRequest
 
 logger = logging.getLogger("seq2seq")
+
+_ALMOST = 1.0 - 1e-9  # 1.1 epochs of 10 batches come out as 11.000000000000002 of these
 
 OnValidation = Callable[[TranslatorFile, Event], Mapping[str, float]]
 """Given the model and the losses just measured, returns further scores (bleu)."""
@@ -80,10 +83,11 @@ class Trainer:
         self.precision = precision
         self.state = state or TrainingState()
         self.optimizer = make_optimizer(config.training.optimizer, model)
+        self.average = WeightAverage(config.training.averaging, self.model)
         self.translator = TranslatorFile(config.for_translator(), data.source, data.target, model)
-        self.num_batches = len(self.epoch_batches(1))
-        """Of the current epoch; batches of tokens are not as many in each."""
         self.plan = self._make_plan()
+        self.num_batches = len(self.epoch_batches(self.state.epoch))
+        """Of the current epoch; batches of tokens are not as many in each."""
 
     def train_step(self, batch: Batch) -> StepResult:
         """One update: forward, backward, clip, step."""
@@ -110,12 +114,14 @@ class Trainer:
             loss_sum, num_tokens = self.model(
                 batch.to(self.device), forced, training.label_smoothing
             )
-        (loss_sum / num_tokens).backward()
+        mean_over = num_tokens if training.loss_per == "token" else len(batch.trg_ids)
+        (loss_sum / mean_over).backward()
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), training.gradient_clip_norm or math.inf
         )
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.average.after_step(state.step + 1)
 
         state.step += 1
         state.batch += 1
@@ -206,6 +212,13 @@ class Trainer:
     ) -> None:
         """Measure, keep the model if it is the best so far, count towards patience."""
         self._settle(meter)
+        self.average.before_validation()
+        with self.average.applied():
+            self._validate_weights(epoch, run_dir, on_validation, metrics)
+
+    def _validate_weights(
+        self, epoch: int, run_dir: Path, on_validation: OnValidation, metrics: MetricsLog
+    ) -> None:
         begin = time.perf_counter()
         state, config, training = self.state, self.config.validation, self.config.training
         state.validated_step = state.step
@@ -264,7 +277,9 @@ class Trainer:
         """Write last/; weights that are no numbers never take the place of good ones."""
         self._settle(meter)
         self.state.metrics_bytes = metrics.num_bytes
-        save_checkpoint(run_dir, self.translator, self.optimizer, self.state)
+        save_checkpoint(
+            run_dir, self.translator, self.optimizer, self.average.tensors(), self.state
+        )
         logger.debug("saved %s at step %d", run_dir / "last", self.state.step)
 
     def _settle(self, meter: _Meter) -> None:
@@ -323,8 +338,9 @@ class Trainer:
         """The config key that ends the training here; None when it goes on."""
         training, state = self.config.training, self.state
         spent = state.seconds + state.validation_seconds
+        epochs = state.epoch - 1 + state.batch / self.num_batches
         limits: dict[str, tuple[float, float | None]] = {
-            "training.epochs": (state.epoch - 1, training.epochs),
+            "training.epochs": (epochs, training.epochs and training.epochs * _ALMOST),
             "training.max_steps": (state.step, training.max_steps),
             "training.max_minutes": (spent / 60, training.max_minutes),
             "validation.patience": (state.num_without_best, self.config.validation.patience),
@@ -336,11 +352,11 @@ class Trainer:
 
     def _make_plan(self) -> Plan:
         # The first epoch's batches stand for all: a resumed training makes the same plan.
-        training = self.config.training
+        training, num_batches = self.config.training, len(self.epoch_batches(1))
         plans = [training.max_steps] if training.max_steps else []
         if training.epochs:
-            plans.append(training.epochs * self.num_batches)
-        return Plan(training, min(plans, default=None), self.num_batches)
+            plans.append(math.ceil(training.epochs * num_batches * _ALMOST))
+        return Plan(training, min(plans, default=None), num_batches)
 
     def epoch_batches(self, epoch: int) -> list[Indices]:
         """Which pairs go into each batch of an epoch."""
@@ -360,7 +376,7 @@ class Trainer:
 
     def _epoch_name(self, epoch: int) -> str:
         total = self.config.training.epochs
-        return f"epoch {epoch}/{total}" if total else f"epoch {epoch}"
+        return f"epoch {epoch}/{math.ceil(total)}" if total else f"epoch {epoch}"
 
 
 class _Meter:

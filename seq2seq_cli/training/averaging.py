@@ -1,0 +1,97 @@
+"""Means of the weights over training: what is validated and kept in place of the last weights."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from seq2seq_cli.config.training import AveragingConfig, EmaAveraging, LastAveraging
+from seq2seq_cli.model.seq2seq import Seq2Seq
+
+_Weights = dict[str, Tensor]
+
+
+class WeightAverage:
+    """The configured mean of a model's weights; without one, the weights as they are.
+
+    ema: after step t, mean <- d * mean + (1 - d) * weights, d = min(decay, (1 + t) / (10 + t)), so
+    that the first steps are soon forgotten. last: the mean of the weights at the last validations
+    (checkpoint averaging).
+    """
+
+    def __init__(self, config: AveragingConfig, model: Seq2Seq) -> None:
+        self._config = config
+        self._model = model
+        kept = config.checkpoints if isinstance(config, LastAveraging) else 1
+        self._means: deque[_Weights] = deque(maxlen=kept)
+        if isinstance(config, EmaAveraging):
+            self._means.append(self._copy())
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Take in the weights after an update; step: updates done."""
+        if isinstance(self._config, EmaAveraging):
+            decay = min(self._config.decay, (1 + step) / (10 + step))
+            weights = [self._weights[name] for name in self._means[0]]
+            torch._foreach_lerp_(list(self._means[0].values()), weights, 1.0 - decay)
+
+    def before_validation(self) -> None:
+        """Take in the weights that a validation is about to look at."""
+        if isinstance(self._config, LastAveraging):
+            self._means.append(self._copy())
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside the block, the model's weights are the mean."""
+        if not self._means:
+            yield
+            return
+        own = self._copy()
+        self._set({name: self._mean(name) for name in own})
+        try:
+            yield
+        finally:
+            self._set(own)
+
+    def tensors(self) -> _Weights:
+        """What to keep in order to go on."""
+        return {
+            f"{index}.{name}": tensor
+            for index, weights in enumerate(self._means)
+            for name, tensor in weights.items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave. Raises ValueError when they do not fit."""
+        weights = self._weights
+        count = {"none": 0, "ema": 1}.get(self._config.kind, len(tensors) // len(weights))
+        means = [{name: f"{index}.{name}" for name in weights} for index in range(count)]
+        shapes = {mean[name]: weight.shape for mean in means for name, weight in weights.items()}
+        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+            raise ValueError("they do not fit the model and training.averaging")
+        for mean in means:
+            self._means.append(
+                {name: tensors[mean[name]].to(weights[name], copy=True) for name in weights}
+            )
+
+    @property
+    def _weights(self) -> _Weights:
+        return {name: parameter.detach() for name, parameter in self._model.named_parameters()}
+
+    def _copy(self) -> _Weights:
+        return {name: weight.clone() for name, weight in self._weights.items()}
+
+    def _mean(self, name: str) -> Tensor:
+        total = self._means[0][name].clone()
+        for weights in list(self._means)[1:]:
+            total += weights[name]
+        return total / len(self._means)
+
+    @torch.no_grad()
+    def _set(self, values: _Weights) -> None:
+        for name, weight in self._weights.items():
+            weight.copy_(values[name])
