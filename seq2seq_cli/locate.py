@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +34,17 @@ class ModelLocation:
     """None for a model file on its own, which knows no data."""
 
 
-def locate_model(given: str | None) -> ModelLocation:
-    """The model of --model, else of $SEQ2SEQ_MODEL, else of the run that was best most lately.
+def locate_models(given: Sequence[str]) -> list[ModelLocation]:
+    """The models of --model, else that of $SEQ2SEQ_MODEL, else of the run that was best most
+    lately.
 
-    `given` is a run directory, the name of a run under runs/, or a model file.
+    Each of `given` is a run directory, the name of a run under runs/, or a model file.
     Raises UsageError when there is none.
     """
-    if given is not None:
-        return _named(given, given)
+    if given:
+        return [_named(name, name) for name in given]
     if from_environment := os.environ.get("SEQ2SEQ_MODEL"):
-        return _named(from_environment, f"{from_environment} (from SEQ2SEQ_MODEL)")
+        return [_named(from_environment, f"{from_environment} (from SEQ2SEQ_MODEL)")]
     found = sorted(RUNS_DIR.glob(f"*/{BEST_MODEL}"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise UsageError(
@@ -50,7 +52,7 @@ def locate_model(given: str | None) -> ModelLocation:
             "one in a few minutes, or name one with --model"
         )
     logger.info("using %s", found[-1])
-    return ModelLocation(found[-1], found[-1].parent)
+    return [ModelLocation(found[-1], found[-1].parent)]
 
 
 def _named(name: str, shown: str) -> ModelLocation:

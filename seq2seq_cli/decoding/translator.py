@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from seq2seq_cli.config import DECODING_BATCH_SIZE
-from seq2seq_cli.data.batching import make_batch
-from seq2seq_cli.data.vocabulary import UNK_ID, Ids
-from seq2seq_cli.decoding.greedy import Hypothesis, greedy_search, length_limits
+from seq2seq_cli.data.batching import Batch, make_batch
+from seq2seq_cli.data.vocabulary import EOS_ID, SOS_ID, SPECIAL_TOKENS, UNK_ID, Ids, Vocabulary
+from seq2seq_cli.decoding.beam_search import (
+    Hypothesis,
+    SearchOptions,
+    beam_search,
+    length_limits,
+)
+from seq2seq_cli.decoding.ensemble import Ensemble
+from seq2seq_cli.decoding.unknown_words import replace_unknown
+from seq2seq_cli.errors import ModelFileError, UsageError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
+from seq2seq_cli.randomness import generator
 
 logger = logging.getLogger("seq2seq")
+
+_T = TypeVar("_T")
 
 # Lines are read, sorted by length and translated this many batches at a time: memory stays bounded
 # and batches stay even.
@@ -24,86 +38,326 @@ POOL_BATCHES = 20
 
 
 @dataclass(frozen=True)
+class TranslationOptions:
+    """How to translate; None: as the model's config says."""
+
+    beam_size: int | None = None
+    length_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+    max_length: int | None = None
+    """Tokens a translation may have, instead of the config's max_length_ratio."""
+    n_best: int = 1
+    """Translations of each line, at most `beam_size`."""
+    temperature: float | None = None
+    """Draw `n_best` translations from the model's probabilities ^ (1 / temperature) instead."""
+    seed: int = 1
+    """Of what is drawn, together with the line's number."""
+    with_attention: bool = False
+    """Give attention weights."""
+    replacements: Mapping[str, str] | None = None
+    """Put a word for every <unk>: this dictionary's for the source word that the model looked at,
+    or that word itself."""
+    batch_size: int = DECODING_BATCH_SIZE
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One translation of a line."""
+
+    text: str
+    tokens: list[str]
+    """As the model wrote them, `<unk>` included."""
+    score: float
+    """Summed log-probability of the tokens and <eos>, in nats; 0 for a blank line."""
+    ranking: float
+    """score / length ^ length_penalty, <eos> counted."""
+    length_capped: bool
+    attention: list[list[float]] | None
+    """A row for each token, a column for each of the line's `source_tokens`."""
+
+
+@dataclass(frozen=True)
 class Translation:
     """A translated line."""
 
     source: str
-    text: str
-    tokens: list[str]
-    score: float
-    """Summed log-probability of the tokens and <eos>, in nats; 0 for a blank line."""
+    source_tokens: list[str]
+    """What the first model read, from <sos> to <eos>; none for a blank line."""
+    candidates: list[Candidate]
+    """The best first."""
     flags: list[str]
     """truncated (the source was cut), unknown_words (in the source), length_capped."""
 
+    @property
+    def best(self) -> Candidate:
+        return self.candidates[0]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How probable a model finds a given translation of a line."""
+
+    score: float
+    """Summed log-probability of the tokens and <eos>, in nats; -inf where only the source is blank,
+    0 where both are."""
+    tokens: list[str]
+    flags: list[str]
+    """truncated, unknown_words: of the source."""
+
 
 class Translator:
-    """A model with its tokenizers and vocabularies, ready to translate.
+    """Models with their tokenizers and vocabularies, ready to translate as one.
 
-    On CPU it computes in float32, one sentence being translated the same in any batch.
+    Text becomes tokens as each model was taught; it is written, and cut into batches, as the first
+    one's config says. On CPU it computes in float32, one sentence being translated the same in any
+    batch.
     """
 
-    def __init__(self, file: TranslatorFile, device: torch.device) -> None:
-        self.file = file
+    def __init__(self, files: Sequence[TranslatorFile], device: torch.device) -> None:
+        self.files = list(files)
         self.device = device
+        self.ensemble = Ensemble([file.model for file in files])
 
     @classmethod
-    def load(cls, path: Path, device: torch.device) -> Translator:
-        """Raises ModelFileError."""
-        translator = cls(load_translator(path, device), device)
-        logger.debug("read %s, translating on %s", path, device)
-        return translator
+    def load(cls, paths: Sequence[Path], device: torch.device) -> Translator:
+        """Several files make an ensemble.
+
+        Raises ModelFileError for a file that cannot be read, and where target vocabularies differ.
+        """
+        files = [load_translator(path, device) for path in paths]
+        for path, file in zip(paths[1:], files[1:], strict=True):
+            if reason := _difference(files[0].target.vocabulary, file.target.vocabulary):
+                raise ModelFileError(
+                    f"{path}: cannot join an ensemble with {paths[0]}: {reason}; an average of "
+                    "their probabilities needs one target vocabulary"
+                )
+        logger.debug("read %s, translating on %s", ", ".join(map(str, paths)), device)
+        return cls(files, device)
+
+    @property
+    def file(self) -> TranslatorFile:
+        """The first model's."""
+        return self.files[0]
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the first model has it; the others' is not looked at."""
+        return self.file.model.decoder.attention is not None
 
     def translate(
-        self,
-        lines: Iterable[str],
-        batch_size: int = DECODING_BATCH_SIZE,
-        max_length: int | None = None,
+        self, lines: Iterable[str], options: TranslationOptions | None = None
     ) -> Iterator[Translation]:
         """One translation for each line, in their order; a blank line stays blank.
 
-        max_length: tokens a translation may have, instead of the config's max_length_ratio.
+        Raises UsageError where attention is asked for and there is none, and for an n_best beyond
+        the beam; ModelFileError for weights that are no numbers.
         """
+        options = options or TranslationOptions()
+        search = self._search_options(options)
         lines = iter(lines)
-        while pool := list(islice(lines, batch_size * POOL_BATCHES)):
-            yield from self._translate_pool(pool, batch_size, max_length)
+        num_done = 0
+        while pool := list(islice(lines, options.batch_size * POOL_BATCHES)):
+            yield from self._translate_pool(pool, num_done, search, options)
+            num_done += len(pool)
+
+    def score(
+        self, pairs: Iterable[tuple[str, str]], batch_size: int = DECODING_BATCH_SIZE
+    ) -> Iterator[Score]:
+        """How probable each (source, target) is, in their order.
+
+        Raises ModelFileError for weights that are no numbers.
+        """
+        pairs = iter(pairs)
+        while pool := list(islice(pairs, batch_size * POOL_BATCHES)):
+            yield from self._score_pool(pool, batch_size)
+
+    def _search_options(self, options: TranslationOptions) -> SearchOptions:
+        config = self.file.config.decoding
+        wants_attention = options.with_attention or options.replacements is not None
+        if wants_attention and not self.has_attention:
+            raise UsageError(
+                "the model has no attention, so nothing says which source word a word comes from; "
+                "train one with model.decoder.attention"
+            )
+        sampling = options.temperature is not None
+        beam_size = options.n_best if sampling else _or(options.beam_size, config.beam_size)
+        if options.n_best > beam_size:
+            raise UsageError(
+                f"{options.n_best} translations of each line need a beam as large, "
+                f"and it is {beam_size}"
+            )
+        return SearchOptions(
+            beam_size,
+            _or(options.length_penalty, config.length_penalty),
+            _or(options.no_repeat_ngram_size, config.no_repeat_ngram_size),
+            options.temperature,
+            wants_attention,
+        )
 
     def _translate_pool(
-        self, lines: list[str], batch_size: int, max_length: int | None
+        self, lines: list[str], num_before: int, search: SearchOptions, options: TranslationOptions
     ) -> list[Translation]:
-        data = self.file.config.data
-        encoded = [self.file.source.encode(line) for line in lines]
-        ids = [sentence[: data.max_length] for sentence in encoded]
-        order = sorted((i for i in range(len(lines)) if len(ids[i])), key=lambda i: len(ids[i]))
-        found: dict[int, Hypothesis] = {}
-        was_training = self.file.model.training
-        self.file.model.eval()
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = make_batch([ids[i] for i in chosen], reverse_source=data.reverse_source)
-            limits = length_limits(batch, self.file.config.decoding.max_length_ratio, max_length)
-            hypotheses = greedy_search(self.file.model, batch.to(self.device), limits)
-            found.update(zip(chosen, hypotheses, strict=True))
-        self.file.model.train(was_training)
+        sources = [_Sources(file, lines) for file in self.files]
+        ratio = self.file.config.decoding.max_length_ratio
+        found: dict[int, list[Hypothesis]] = {}
+        with self._evaluating():
+            for chosen in _even_batches(sources, options.batch_size):
+                batches = [source.batch(chosen) for source in sources]
+                limits = length_limits(batches[0], ratio, options.max_length)
+                draws = [generator(options.seed, "sampling", num_before + i) for i in chosen]
+                on_device = [batch.to(self.device) for batch in batches]
+                hypotheses = beam_search(self.ensemble, on_device, limits, search, draws)
+                found.update(zip(chosen, hypotheses, strict=True))
         return [
-            self._finish(line, encoded[i], len(ids[i]) < len(encoded[i]), found.get(i))
+            self._finish(sources[0], i, found[i][: options.n_best], search, options)
+            if i in found
+            else Translation(line, [], [Candidate("", [], 0.0, 0.0, False, None)], [])
             for i, line in enumerate(lines)
         ]
 
     def _finish(
-        self, line: str, encoded: Ids, truncated: bool, hypothesis: Hypothesis | None
+        self,
+        sources: _Sources,
+        index: int,
+        hypotheses: list[Hypothesis],
+        search: SearchOptions,
+        options: TranslationOptions,
     ) -> Translation:
-        if hypothesis is None:
-            return Translation(line, "", [], 0.0, [])
-        flags = {
-            "truncated": truncated,
-            "unknown_words": bool((encoded == UNK_ID).any()),
-            "length_capped": hypothesis.length_capped,
-        }
-        target = self.file.target
-        return Translation(
-            line,
-            target.decode(hypothesis.token_ids),
-            target.vocabulary.to_tokens(hypothesis.token_ids),
-            hypothesis.score,
-            [name for name, is_set in flags.items() if is_set],
+        if not hypotheses:
+            raise self._without_numbers()
+        source_tokens = sources.tokens(index)
+        candidates = []
+        for hypothesis in hypotheses:
+            tokens = self.file.target.vocabulary.to_tokens(hypothesis.token_ids)
+            weights = sources.in_order(hypothesis.attention, len(source_tokens))
+            written = tokens
+            if options.replacements is not None and weights is not None:
+                of_words = [row[1:-1] for row in weights]
+                written = replace_unknown(
+                    tokens, of_words, source_tokens[1:-1], options.replacements
+                )
+            candidates.append(
+                Candidate(
+                    self.file.target.tokenizer.detokenize(written),
+                    tokens,
+                    hypothesis.score,
+                    hypothesis.ranking(search.length_penalty),
+                    hypothesis.length_capped,
+                    weights,
+                )
+            )
+        flags = sources.flags(index)
+        if candidates[0].length_capped:
+            flags.append("length_capped")
+        return Translation(sources.lines[index], source_tokens, candidates, flags)
+
+    def _score_pool(self, pairs: list[tuple[str, str]], batch_size: int) -> list[Score]:
+        sources = [_Sources(file, [source for source, _ in pairs]) for file in self.files]
+        targets = [self.file.target.encode(target) for _, target in pairs]
+        scores = [-math.inf if len(target) else 0.0 for target in targets]
+        with self._evaluating(), torch.inference_mode():
+            for chosen in _even_batches(sources, batch_size):
+                wanted = [targets[i] for i in chosen]
+                batches = [source.batch(chosen, wanted).to(self.device) for source in sources]
+                log_probs = self.ensemble.token_log_probs(batches)
+                lengths = [len(target) + 1 for target in wanted]
+                for i, own in zip(chosen, torch.split(log_probs, lengths), strict=True):
+                    scores[i] = own.sum().item()
+                    if math.isnan(scores[i]):
+                        raise self._without_numbers()
+        to_tokens = self.file.target.vocabulary.to_tokens
+        return [
+            Score(score, to_tokens(target), sources[0].flags(i))
+            for i, (score, target) in enumerate(zip(scores, targets, strict=True))
+        ]
+
+    def _without_numbers(self) -> ModelFileError:
+        names = ", ".join(file.config.name for file in self.files)
+        return ModelFileError(
+            f"{names}: gives no probabilities: some weights are no numbers, or far too large; "
+            "train it again, with a smaller training.optimizer.learning_rate"
         )
+
+    def _evaluating(self) -> _Evaluating:
+        return _Evaluating([file.model for file in self.files])
+
+
+class _Sources:
+    """Lines as one model reads them."""
+
+    def __init__(self, file: TranslatorFile, lines: list[str]) -> None:
+        self.lines = lines
+        self._data = file.config.data
+        self._words = [file.source.tokenizer.tokenize(line) for line in lines]
+        cut = [words[: self._data.max_length] for words in self._words]
+        self.ids: list[Ids] = [file.source.vocabulary.to_ids(words) for words in cut]
+
+    def batch(self, chosen: Sequence[int], targets: Sequence[Ids] | None = None) -> Batch:
+        """Some of the lines, on the CPU, perhaps with their translations."""
+        ids = [self.ids[i] for i in chosen]
+        return make_batch(ids, targets, reverse_source=self._data.reverse_source)
+
+    def tokens(self, index: int) -> list[str]:
+        """What the model read, unknown words as they are written, between <sos> and <eos>."""
+        words = self._words[index][: len(self.ids[index])]
+        return [SPECIAL_TOKENS[SOS_ID], *words, SPECIAL_TOKENS[EOS_ID]]
+
+    def in_order(self, attention: Tensor | None, num_tokens: int) -> list[list[float]] | None:
+        """Weights over a batch's columns as weights over `tokens`."""
+        if attention is None:
+            return None
+        attention = attention[:, :num_tokens]
+        if self._data.reverse_source:
+            words = attention[:, 1:-1].flip(1)
+            attention = torch.cat([attention[:, :1], words, attention[:, -1:]], dim=1)
+        return attention.tolist()
+
+    def flags(self, index: int) -> list[str]:
+        """What is to be said about a line."""
+        flags = {
+            "truncated": len(self.ids[index]) < len(self._words[index]),
+            "unknown_words": bool((self.ids[index] == UNK_ID).any()),
+        }
+        return [name for name, is_set in flags.items() if is_set]
+
+
+class _Evaluating:
+    """Inside the block, models do not drop anything out."""
+
+    def __init__(self, models: Sequence[torch.nn.Module]) -> None:
+        self._were = [(model, model.training) for model in models]
+
+    def __enter__(self) -> None:
+        for model, _ in self._were:
+            model.eval()
+
+    def __exit__(self, *error: object) -> None:
+        for model, was_training in self._were:
+            model.train(was_training)
+
+
+def _even_batches(sources: Sequence[_Sources], batch_size: int) -> Iterator[list[int]]:
+    """Numbers of the lines that have tokens, in batches of similar lengths."""
+    lengths = list(zip(*([len(ids) for ids in source.ids] for source in sources), strict=True))
+    order = sorted((i for i, each in enumerate(lengths) if all(each)), key=lambda i: lengths[i])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _difference(one: Vocabulary, other: Vocabulary) -> str | None:
+    """How two vocabularies differ."""
+    if len(one) != len(other):
+        return f"it has {len(other):,} target tokens, not {len(one):,}"
+    pairs = enumerate(zip(one.tokens, other.tokens, strict=True))
+    return next(
+        (
+            f"its target token {i} is {theirs!r}, not {own!r}"
+            for i, (own, theirs) in pairs
+            if own != theirs
+        ),
+        None,
+    )
+
+
+def _or(value: _T | None, default: _T) -> _T:
+    return default if value is None else value

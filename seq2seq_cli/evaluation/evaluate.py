@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from sacrebleu.metrics.bleu import BLEU
 
 from seq2seq_cli.config import DECODING_BATCH_SIZE
 from seq2seq_cli.console import progress_bar
 from seq2seq_cli.data.batching import FlatIds, FlatPairs, ordered_batches, pairs_batch
-from seq2seq_cli.decoding.translator import Translator
+from seq2seq_cli.decoding.translator import TranslationOptions, Translator
 from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.evaluation import metrics
 from seq2seq_cli.model.model_file import TranslatorFile
-from seq2seq_cli.model.scoring import Losses, corpus_losses, perplexity
+from seq2seq_cli.model.scoring import Losses, perplexity
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def evaluate(
     bleu_tokenize: str | None = None,
     lowercase: bool = False,
     keep_hypotheses: bool = True,
-    batch_size: int = DECODING_BATCH_SIZE,
+    options: TranslationOptions | None = None,
 ) -> Evaluation:
     """Score a translator on `sources`.
 
@@ -59,10 +58,10 @@ def evaluate(
     translations = []
     to_translate = sources if keep_hypotheses or {*wanted} - {"loss"} else []
     with progress_bar(len(to_translate), " lines", "translating") as bar:
-        for translation in translator.translate(to_translate, batch_size):
+        for translation in translator.translate(to_translate, options):
             translations.append(translation)
             bar.update()
-    hypotheses = [translation.text for translation in translations]
+    hypotheses = [translation.best.text for translation in translations]
     scores: dict[str, Callable[[], metrics.Score]] = {
         "bleu": lambda: metrics.bleu(hypotheses, references, bleu_tokenize, lowercase),
         "chrf": lambda: metrics.chrf(hypotheses, references, lowercase),
@@ -74,7 +73,7 @@ def evaluate(
             results[name] = {"score": score.score, "signature": score.signature}
     if "loss" in wanted:
         pairs = list(zip(sources, references[0], strict=True))
-        losses = text_losses(translator.file, pairs, translator.device, batch_size)
+        losses = text_losses(translator, pairs)
         results |= {
             "loss": losses.loss,
             "perplexity": perplexity(losses.loss),
@@ -86,29 +85,35 @@ def evaluate(
     return Evaluation(hypotheses, num_truncated, results)
 
 
-def text_losses(
-    file: TranslatorFile, texts: Sequence[tuple[str, str]], device: torch.device, batch_size: int
-) -> Losses:
+def text_losses(translator: Translator, texts: Sequence[tuple[str, str]]) -> Losses:
     """Losses of text pairs; a pair with an empty side does not count, a long side is cut.
 
     Raises DataError when no pair has text on both sides.
     """
-    data = file.config.data
+    corpora = [_pairs_of(file, texts) for file in translator.files]
+    if not len(corpora[0]):
+        raise DataError("no pair of the test set has text on both sides")
+    batches = (
+        [
+            pairs_batch(pairs, indices, reverse_source=file.config.data.reverse_source)
+            for file, pairs in zip(translator.files, corpora, strict=True)
+        ]
+        for indices in ordered_batches(corpora[0], DECODING_BATCH_SIZE, "sentences")
+    )
+    return translator.ensemble.losses(batches, translator.device)
+
+
+def _pairs_of(file: TranslatorFile, texts: Sequence[tuple[str, str]]) -> FlatPairs:
+    """The pairs with text on both sides, as one model reads them."""
+    longest = file.config.data.max_length
     encoded = [(file.source.encode(source), file.target.encode(target)) for source, target in texts]
     usable = [
-        (source[: data.max_length], target[: data.max_length])
+        (source[:longest], target[:longest])
         for source, target in encoded
         if len(source) and len(target)
     ]
-    if not usable:
-        raise DataError("no pair of the test set has text on both sides")
-    sources, targets = zip(*usable, strict=True)
-    pairs = FlatPairs(FlatIds.from_sequences(sources), FlatIds.from_sequences(targets))
-    batches = (
-        pairs_batch(pairs, indices, reverse_source=data.reverse_source)
-        for indices in ordered_batches(pairs, batch_size, "sentences")
-    )
-    return corpus_losses(file.model, batches, device)
+    sources, targets = zip(*usable, strict=True) if usable else ((), ())
+    return FlatPairs(FlatIds.from_sequences(sources), FlatIds.from_sequences(targets))
 
 
 def check_tokenizer(name: str | None) -> None:

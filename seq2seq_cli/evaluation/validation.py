@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from seq2seq_cli.decoding.translator import Translator
+from seq2seq_cli.decoding.translator import TranslationOptions, Translator
 from seq2seq_cli.evaluation.metrics import bleu
 from seq2seq_cli.evaluation.plots import draw_curves
 from seq2seq_cli.model.model_file import TranslatorFile
@@ -45,8 +45,9 @@ class Validator:
     def _bleu(self, translator: TranslatorFile) -> float:
         """BLEU of greedy translations, of lower-cased text for a model that lower-cases; logs some
         of them."""
-        lines = Translator(translator, self._device).translate(self._sources)
-        hypotheses = [translation.text for translation in lines]
+        greedy = TranslationOptions(beam_size=1)
+        lines = Translator([translator], self._device).translate(self._sources, greedy)
+        hypotheses = [translation.best.text for translation in lines]
         lowercase = translator.config.data.tokenizer.lowercase
         score = bleu(hypotheses, [self._references], lowercase=lowercase).score
         for index in self._samples:
