@@ -10,8 +10,9 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,11 +25,12 @@ from seq2seq_cli.console import (
     log_to,
 )
 from seq2seq_cli.errors import DataError, SeqError, UsageError
-from seq2seq_cli.locate import RUNS_DIR, check_can_hold_run, locate_model
+from seq2seq_cli.locate import RUNS_DIR, check_can_hold_run, locate_models
+from seq2seq_cli.text_io import check_output, input_lines, lines_beside, write_lines
 
 if TYPE_CHECKING:
     from seq2seq_cli.config import Config
-    from seq2seq_cli.decoding.translator import Translation
+    from seq2seq_cli.decoding.translator import Translation, Translator
     from seq2seq_cli.training.dry_run import DryRun
 
 logger = logging.getLogger("seq2seq")
@@ -57,13 +59,19 @@ Device = Annotated[
 DecodingDevice = Annotated[
     str, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
 ]
-Model = Annotated[
-    str | None,
+Models = Annotated[
+    list[str] | None,
     typer.Option(
         "--model",
         metavar="RUN|FILE",
-        help="A run (directory, or name under runs/) or model file; "
+        help="A run (directory, or name under runs/) or model file, or several for an ensemble; "
         "else $SEQ2SEQ_MODEL, else the latest run.",
+    ),
+]
+BeamSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Hypotheses kept; 1: greedy; else by the model's config."
     ),
 ]
 
@@ -207,7 +215,10 @@ def _missing_data_explained(config_name: str) -> Iterator[None]:
         yield
     except DataError as error:
         if config_name in shipped_configs() and isinstance(error.__cause__, FileNotFoundError):
-            raise DataError(f"{error}; it is yours to bring: --set data.train=FILE") from error
+            raise DataError(
+                f"{error}; it is yours to bring: put it beside a copy of the config, or name it "
+                "with --set data.train=..."
+            ) from error
         raise
 
 
@@ -274,115 +285,233 @@ def translate(
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="What to translate.")
     ] = None,
-    model: Model = None,
+    models: Models = None,
     input_name: Annotated[
         str | None,
         typer.Option("--input", metavar="FILE|-", help="Translate a file's lines; - is stdin."),
     ] = None,
     output_name: Annotated[
-        str, typer.Option("--output", metavar="FILE|-", help="Where to write; - is stdout.")
-    ] = "-",
-    device_name: DecodingDevice = "cpu",
-    batch_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Sentences translated at a time.")
-    ] = DECODING_BATCH_SIZE,
+        str | None, typer.Option("--output", metavar="FILE|-", help="Where to write; else stdout.")
+    ] = None,
+    beam_size: BeamSize = None,
+    n_best: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="The N best translations of each line, as a Moses n-best list."
+        ),
+    ] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, metavar="A", help="Rank by score / length^A; else by the model's config."
+        ),
+    ] = None,
     max_length: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Tokens a translation may have; else by the config."),
+    ] = None,
+    no_repeat_ngram: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="No N tokens in a row come twice; 0: they may."),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(metavar="T", help="Draw translations instead; below 1, likelier ones."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Of --temperature's draws; else 1.")
+    ] = None,
+    replace_unk: Annotated[
+        bool,
+        typer.Option(
+            "--replace-unk", help="For <unk>, the source word that the model looked at most."
+        ),
+    ] = False,
+    dictionary: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --replace-unk: WORD, tab, TRANSLATION in a line."),
+    ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            "--score", metavar="TARGETS", help="Print how probable these translations are."
+        ),
+    ] = None,
+    nbest_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--rescore", metavar="NBEST", help="Choose again from another system's Moses list."
+        ),
+    ] = None,
+    rescore_weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, metavar="W", help="The model's share in --rescore's totals; else .5."
+        ),
+    ] = None,
+    attention: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw where the model looked, for one sentence."),
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="A prompt: type a sentence, see its translation.")
+    ] = False,
+    device_name: DecodingDevice = "cpu",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Sentences translated at a time.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Translate text: the arguments, a file, or what is piped in. One line out for each line in."""
+    """Translate text: the arguments, a file, or what is piped in. One line out for each line in.
+
+    Several models translate as an ensemble.
+    """
     with _command(quiet, verbose, debug):
-        lines = _input_lines(texts or [], input_name)
-        _check_output(output_name)
-        location = locate_model(model)
-        from seq2seq_cli.decoding.translator import Translator
+        given = {
+            "TEXT": texts,
+            "--input": input_name,
+            "--output": output_name,
+            "--beam-size": beam_size,
+            "--n-best": n_best,
+            "--length-penalty": length_penalty,
+            "--max-length": max_length,
+            "--no-repeat-ngram": no_repeat_ngram,
+            "--temperature": temperature,
+            "--seed": seed,
+            "--replace-unk": replace_unk,
+            "--dictionary": dictionary,
+            "--score": targets,
+            "--rescore": nbest_list,
+            "--rescore-weight": rescore_weight,
+            "--attention": attention,
+            "--interactive": interactive,
+            "--batch-size": batch_size,
+            "--json": as_json,
+        }
+        _check_translate_options(
+            [name for name, value in given.items() if value not in (None, False, [])]
+        )
+        if temperature is not None and not temperature > 0.0:
+            raise UsageError(f"--temperature {temperature:g}: must be above 0")
+        if attention:
+            check_output("--attention", str(attention))
+            from seq2seq_cli.evaluation.heatmap import picture_format
+
+            picture_format(attention)
+        output = output_name or "-"
+        check_output("--output", output)
+        lines = [] if interactive else input_lines(texts or [], input_name)
+        locations = locate_models(models or [])
+        from seq2seq_cli.decoding.output import rescored_lines, score_lines, translation_lines
+        from seq2seq_cli.decoding.translator import TranslationOptions, Translator
         from seq2seq_cli.device import resolve_device
 
-        translator = Translator.load(location.file, resolve_device(device_name))
-        translations = _counted(translator.translate(lines, batch_size, max_length))
-        shown = (
-            json_line(_translation_json(translation)) if as_json else translation.text
-            for translation in translations
+        batch_size = batch_size or DECODING_BATCH_SIZE
+        device = resolve_device(device_name)
+        translator = Translator.load([location.file for location in locations], device)
+        if targets:
+            pairs = lines_beside(targets, lines)
+            scores = translator.score(pairs, batch_size)
+            write_lines(score_lines(pairs, scores, as_json=as_json), output)
+            return
+        if nbest_list:
+            from seq2seq_cli.decoding.nbest import read_nbest, rescored
+
+            sources = list(lines)
+            weight = 0.5 if rescore_weight is None else rescore_weight
+            entries = read_nbest(nbest_list, len(sources))
+            groups = rescored(translator, sources, entries, weight, batch_size)
+            shown = rescored_lines(sources, groups, n_best=n_best or 1, as_json=as_json)
+            write_lines(shown, output)
+            return
+        options = TranslationOptions(
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            no_repeat_ngram_size=no_repeat_ngram,
+            max_length=max_length,
+            n_best=n_best or 1,
+            temperature=temperature,
+            seed=1 if seed is None else seed,
+            with_attention=attention is not None or (as_json and translator.has_attention),
+            replacements=_replacements(translator, dictionary) if replace_unk else None,
+            batch_size=batch_size,
         )
-        _write_lines(shown, output_name)
+        if interactive:
+            from seq2seq_cli.interactive import run_prompt
+
+            run_prompt(translator, options)
+            return
+        if attention:
+            lines = _one_sentence(lines)
+        translations = translator.translate(lines, options)
+        if attention:
+            translations = _drawn(translations, attention)
+        shown = translation_lines(translations, n_best=options.n_best, as_json=as_json)
+        write_lines(shown, output)
 
 
-def _check_output(name: str) -> None:
-    """Before the work, not after it. Raises UsageError."""
-    path = Path(name)
-    if name != "-" and (path.is_dir() or not path.parent.is_dir()):
-        raise UsageError(f"--output {name}: is a folder, or lies in none")
-    if name != "-" and not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"--output {name}: may not be written")
-
-
-def _input_lines(texts: list[str], input_name: str | None) -> Iterable[str]:
-    from seq2seq_cli.data.corpus import bounded_lines, iter_lines, read_lines
-
-    if texts and input_name:
-        raise UsageError("give text to translate, or --input, not both")
-    if texts:
-        return _argument_lines(texts)
-    if sys.stdin is None or (input_name is None and sys.stdin.isatty()):
-        raise UsageError('nothing to translate: seq2seq translate "text", --input FILE, or a pipe')
-    if input_name in (None, "-"):
-        name = "standard input"
-        return iter_lines(bounded_lines(sys.stdin.buffer, name), name)
-    return read_lines(Path(str(input_name)))
-
-
-def _argument_lines(texts: list[str]) -> list[str]:
-    try:
-        # What was not UTF-8 on the command line arrives as lone surrogates.
-        return [line for text in texts for line in text.encode().decode().split("\n")]
-    except UnicodeEncodeError as error:
-        raise UsageError("the text to translate is not valid UTF-8") from error
-
-
-def _counted(translations: Iterable[Translation]) -> Iterator[Translation]:
-    """Pass translations on; at the end, say how many lines had something done to them."""
-    truncated = capped = 0
-    for translation in translations:
-        truncated += "truncated" in translation.flags
-        capped += "length_capped" in translation.flags
-        yield translation
-    if truncated:
-        logger.warning("%d lines were longer than data.max_length and cut to it", truncated)
-    if capped:
-        logger.warning("%d translations were ended at the length limit", capped)
-
-
-def _translation_json(translation: Translation) -> dict[str, Any]:
-    return {
-        "source": translation.source,
-        "translation": translation.text,
-        "score": translation.score,
-        "tokens": translation.tokens,
-        "flags": translation.flags,
+def _check_translate_options(given: list[str]) -> None:
+    """Refuse options that would have no effect. Raises UsageError."""
+    searching = {"--beam-size", "--length-penalty", "--max-length", "--no-repeat-ngram"}
+    drawing = {"--temperature", "--seed"}
+    replacing = {"--replace-unk", "--dictionary"}
+    without = {
+        "--score": searching | drawing | replacing | {"--n-best", "--rescore", "--attention"},
+        "--rescore": searching | drawing | replacing | {"--attention"},
+        "--interactive": {"TEXT", "--input", "--output", "--json", "--score", "--rescore"}
+        | {"--n-best", "--attention", "--batch-size"},
+        "--temperature": {"--beam-size"},
     }
+    needed = {
+        "--seed": "--temperature",
+        "--dictionary": "--replace-unk",
+        "--rescore-weight": "--rescore",
+    }
+    for mode, useless in without.items():
+        clash = [option for option in given if option in useless]
+        if mode in given and clash:
+            raise UsageError(f"{clash[0]} has no effect with {mode}")
+    for option, other in needed.items():
+        if option in given and other not in given:
+            raise UsageError(f"{option} goes with {other}")
 
 
-def _write_lines(lines: Iterable[str], output_name: str) -> None:
-    if output_name == "-":
-        for line in lines:
-            sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-        return
-    from seq2seq_cli.files import atomic_write
+def _replacements(translator: Translator, dictionary: Path | None) -> dict[str, str]:
+    from seq2seq_cli.decoding.unknown_words import read_dictionary
 
-    path = Path(output_name)
-    # A pipe or a device is written to; only a file can be replaced as a whole.
-    replaced = not path.exists() or path.is_file()
-    with (
-        atomic_write(path) if replaced else contextlib.nullcontext(path) as target,
-        target.open("wb") as file,
-    ):
-        file.writelines(line.encode() + b"\n" for line in lines)
+    if dictionary is None:
+        return {}
+    tokenizer = translator.file.config.data.tokenizer
+    if tokenizer.kind in ("bpe", "unigram", "characters"):
+        raise UsageError(
+            f"--dictionary: the model reads {tokenizer.kind} tokens, and a dictionary has words"
+        )
+    found = read_dictionary(dictionary)
+    if tokenizer.lowercase:
+        return {word.lower(): translation.lower() for word, translation in found.items()}
+    return found
+
+
+def _one_sentence(lines: Iterable[str]) -> list[str]:
+    first = list(islice(lines, 2))
+    if len(first) != 1 or not first[0].strip():
+        raise UsageError("--attention draws one sentence: give one line of text, not blank")
+    return first
+
+
+def _drawn(translations: Iterable[Translation], path: Path) -> Iterator[Translation]:
+    from seq2seq_cli.evaluation.heatmap import draw_attention
+
+    for translation in translations:
+        best = translation.best
+        if not best.tokens:
+            raise UsageError("--attention: the translation is empty, there is nothing to draw")
+        draw_attention(path, translation.source_tokens, best.tokens, best.attention or [])
+        logger.info("drew %s", path)
+        yield translation
 
 
 @app.command()
@@ -393,7 +522,7 @@ def evaluate(
     loss: Annotated[
         bool, typer.Option("--loss", help="Loss and perplexity, teacher-forced and free-running.")
     ] = False,
-    model: Model = None,
+    models: Models = None,
     split: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Which split of the run's data; else its test split."),
@@ -409,6 +538,7 @@ def evaluate(
         str | None, typer.Option(metavar="T", help="sacreBLEU tokenizer: 13a, intl, none, zh ...")
     ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Score without case.")] = False,
+    beam_size: BeamSize = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the translations there.")
     ] = None,
@@ -424,11 +554,11 @@ def evaluate(
             raise UsageError("--source and --reference go together")
         if source and split:
             raise UsageError("--split is for the run's own data, not with --source")
-        _check_output(str(output) if output else "-")
+        check_output("--output", str(output) if output else "-")
         chosen = {"bleu": bleu, "chrf": chrf, "ter": ter, "loss": loss}
         wanted = [name for name, is_set in chosen.items() if is_set] or ["bleu", "chrf", "loss"]
-        location = locate_model(model)
-        from seq2seq_cli.decoding.translator import Translator
+        locations = locate_models(models or [])
+        from seq2seq_cli.decoding.translator import TranslationOptions, Translator
         from seq2seq_cli.device import resolve_device
         from seq2seq_cli.evaluation.evaluate import check_tokenizer, evaluate, results_table
 
@@ -439,8 +569,9 @@ def evaluate(
         if source:
             sources, reference_lines = _read_files(source, references or [])
         else:
-            sources, reference_lines = _read_split(location.run_dir, split or "test")
-        translator = Translator.load(location.file, resolve_device(device_name))
+            sources, reference_lines = _read_split(locations[0].run_dir, split or "test")
+        files = [location.file for location in locations]
+        translator = Translator.load(files, resolve_device(device_name))
         if translator.file.config.data.tokenizer.lowercase and not lowercase:
             logger.warning("the model writes lower case; --lowercase scores without case")
         evaluation = evaluate(
@@ -451,17 +582,18 @@ def evaluate(
             bleu_tokenize=bleu_tokenize,
             lowercase=lowercase,
             keep_hypotheses=output is not None,
+            options=TranslationOptions(beam_size=beam_size),
         )
         if evaluation.num_truncated:
             logger.warning("%d sources were cut to data.max_length", evaluation.num_truncated)
         results = {
-            "model": str(location.file),
+            "model": ", ".join(map(str, files)),
             "split": None if source else split or "test",
             **evaluation.results,
         }
         print(json_line(results) if as_json else results_table(results))
         if output:
-            _write_lines(evaluation.hypotheses, str(output))
+            write_lines(evaluation.hypotheses, str(output))
 
 
 def _read_files(source: Path, references: list[Path]) -> tuple[list[str], list[list[str]]]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
+from seq2seq_cli.config.data import ParallelFiles
 from seq2seq_cli.config_file import load_config, shipped_configs
+from seq2seq_cli.model.seq2seq import Seq2Seq
 from tests.integration.conftest import call_command, sentence_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +42,47 @@ def write_multi30k(folder: Path) -> None:
             (folder / "multi30k" / f"{stem}.{suffix}.gz").write_bytes(gzip.compress(text.encode()))
 
 
+def bring_data(config: Path, folder: Path) -> Path:
+    """A copy of a config with the files beside it that it names; returns the copy."""
+    folder.mkdir()
+    copy = Path(shutil.copy(config, folder))
+    data = load_config(str(copy)).data
+    for pairs, split in zip(
+        (sentence_pairs(60)[:40], sentence_pairs(60)[40:50], sentence_pairs(60)[50:]),
+        (data.train, data.valid, data.test),
+        strict=True,
+    ):
+        if isinstance(split, ParallelFiles):
+            for side, file in enumerate((split.source, split.target)):
+                assert isinstance(file, Path)
+                file.parent.mkdir(exist_ok=True)
+                file.write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
+        elif isinstance(split, Path):
+            rows = "".join(f"{english},{german}\n" for german, english in pairs)
+            split.write_text(f"English,French\n{rows}", encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize("name", ["english-french-csv", "sutskever2014"])
+def test_config_without_its_data_says_whose_it_is_to_bring(name: str, empty_dir: Path) -> None:
+    trained = call_command("train", "--config", name, cwd=empty_dir)
+    assert trained.code == 2
+    assert "yours to bring" in trained.err
+    assert "--set data.train=" in trained.err
+
+
+def test_the_paper_is_as_large_as_the_paper_says() -> None:
+    config = load_config("sutskever2014")
+    sizes = config.data.vocabulary.max_size
+    assert sizes.source
+    assert sizes.target
+    with torch.device("meta"):
+        model = Seq2Seq(config.model, sizes.source, sizes.target)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert round(num_parameters / 1e6) == 384
+    assert sum(model.parts().values()) == num_parameters
+
+
 def test_there_are_configs_and_they_can_be_named() -> None:
     assert {"quickstart", "multi30k-tutorial"} <= {path.stem for path in CONFIGS}
     assert {path.stem for path in CONFIGS} == shipped_configs().keys()
@@ -54,19 +99,15 @@ def test_config_trains_and_its_model_translates(
         monkeypatch.setenv("SEQ2SEQ_DATA", str(tmp_path / "corpora"))
     smaller = [word for value in SMALLER for word in ("--set", value)]
     words = ["train", "--config", path.stem, "--device", "cpu", *smaller]
-    table = config.data.train
-    if isinstance(table, Path):  # this one is for people to bring
-        table = tmp_path / table.name
-        rows = "".join(f"{english},{german}\n" for german, english in sentence_pairs(50))
-        table.write_text(f"English,French\n{rows}", encoding="utf-8")
-        words += ["--set", f"data.train={table}"]
+    if config.data.dataset is None:  # this data is for people to bring
+        words[2] = str(bring_data(path, tmp_path / "brought"))
     trained = call_command(*words, cwd=empty_dir)
     assert trained.code == 0, trained.err
     assert "fetching" not in trained.err
     run_dir = empty_dir / "runs" / path.stem
     state = json.loads((run_dir / "last" / "state.json").read_text(encoding="utf-8"))
     assert state["step"] == state["validated_step"] == 3
-    assert load_config(str(run_dir)).data == config.data.model_copy(update={"train": table})
+    assert load_config(str(run_dir)).data == load_config(words[2]).data
 
     translated = call_command("translate", "Der Mann sieht das Haus.", "", cwd=empty_dir)
     assert translated.code == 0, translated.err
