@@ -88,9 +88,8 @@ def beam_search(
     device = batches[0].src_ids.device
     running = list(range(len(limits)))
     found: list[list[Hypothesis]] = [[] for _ in limits]
-    width = (
-        options.beam_size if options.temperature else 1
-    )  # a search begins with one empty hypothesis
+    # A search begins with one empty hypothesis; draws are apart from the first token on.
+    width = options.beam_size if options.temperature else 1
     first = torch.arange(len(limits), device=device).repeat_interleave(width)
     decodings = ensemble.encode(batches)
     if width > 1:
@@ -175,8 +174,10 @@ def _draw(scores: Tensor, log_probs: Tensor, uniform: Tensor, temperature: float
     `_best`.
     """
     width = scores.size(1)
-    # On the CPU, where there always is the precision that a sum over a whole vocabulary needs.
-    sums = (log_probs.cpu().double() / temperature).softmax(dim=2).cumsum(dim=2)
+    # Below the likeliest, so that no temperature makes all of them infinite. On the CPU, where
+    # there always is the precision that a sum over a whole vocabulary needs.
+    below = (log_probs - log_probs.amax(dim=2, keepdim=True)).cpu().double()
+    sums = (below / temperature).softmax(dim=2).cumsum(dim=2)
     # Strictly above: what has no probability is never drawn.
     tokens = (sums <= uniform[:, :width, None] * sums[:, :, -1:]).sum(dim=2).to(scores.device)
     parents = torch.arange(width, device=scores.device).expand_as(scores)

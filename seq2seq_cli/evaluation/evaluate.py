@@ -15,7 +15,6 @@ from seq2seq_cli.data.batching import FlatIds, FlatPairs, ordered_batches, pairs
 from seq2seq_cli.decoding.translator import TranslationOptions, Translator
 from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.evaluation import metrics
-from seq2seq_cli.model.model_file import TranslatorFile
 from seq2seq_cli.model.scoring import Losses, perplexity
 
 
@@ -90,7 +89,7 @@ def text_losses(translator: Translator, texts: Sequence[tuple[str, str]]) -> Los
 
     Raises DataError when no pair has text on both sides.
     """
-    corpora = [_pairs_of(file, texts) for file in translator.files]
+    corpora = _corpora(translator, texts)
     if not len(corpora[0]):
         raise DataError("no pair of the test set has text on both sides")
     batches = (
@@ -103,17 +102,22 @@ def text_losses(translator: Translator, texts: Sequence[tuple[str, str]]) -> Los
     return translator.ensemble.losses(batches, translator.device)
 
 
-def _pairs_of(file: TranslatorFile, texts: Sequence[tuple[str, str]]) -> FlatPairs:
-    """The pairs with text on both sides, as one model reads them."""
-    longest = file.config.data.max_length
-    encoded = [(file.source.encode(source), file.target.encode(target)) for source, target in texts]
-    usable = [
-        (source[:longest], target[:longest])
-        for source, target in encoded
-        if len(source) and len(target)
+def _corpora(translator: Translator, texts: Sequence[tuple[str, str]]) -> list[FlatPairs]:
+    """The pairs with text on both sides, as each model reads the source and the first one writes
+    the target."""
+    first = translator.file
+    targets = [first.target.encode(target)[: first.config.data.max_length] for _, target in texts]
+    sources = [
+        [file.source.encode(source)[: file.config.data.max_length] for source, _ in texts]
+        for file in translator.files
     ]
-    sources, targets = zip(*usable, strict=True) if usable else ((), ())
-    return FlatPairs(FlatIds.from_sequences(sources), FlatIds.from_sequences(targets))
+    usable = [
+        i for i, ids in enumerate(targets) if len(ids) and all(len(side[i]) for side in sources)
+    ]
+    wanted = FlatIds.from_sequences([targets[i] for i in usable])
+    return [
+        FlatPairs(FlatIds.from_sequences([side[i] for i in usable]), wanted) for side in sources
+    ]
 
 
 def check_tokenizer(name: str | None) -> None:

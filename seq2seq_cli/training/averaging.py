@@ -36,8 +36,9 @@ class WeightAverage:
         """Take in the weights after an update; step: updates done."""
         if isinstance(self._config, EmaAveraging):
             decay = min(self._config.decay, (1 + step) / (10 + step))
-            weights = [self._weights[name] for name in self._means[0]]
-            torch._foreach_lerp_(list(self._means[0].values()), weights, 1.0 - decay)
+            # Both name the parameters in the model's order.
+            means, weights = list(self._means[0].values()), list(self._weights.values())
+            torch._foreach_lerp_(means, weights, 1.0 - decay)
 
     def before_validation(self) -> None:
         """Take in the weights that a validation is about to look at."""

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.config import Config, TranslatorConfig
-from seq2seq_cli.config.data import TextConfig, WhitespaceTokenizer
+from seq2seq_cli.config import Config
+from seq2seq_cli.config.data import WhitespaceTokenizer
 from seq2seq_cli.console import table
 from seq2seq_cli.data.batching import (
     Batch,
@@ -29,7 +29,7 @@ from seq2seq_cli.data.batching import (
 from seq2seq_cli.data.preparation import PreparedData, Split
 from seq2seq_cli.data.tokenizers import Whitespace
 from seq2seq_cli.data.vocabulary import EOS_ID, PAD_ID, SOS_ID, TextCodec, Vocabulary
-from seq2seq_cli.decoding.translator import Translator
+from seq2seq_cli.decoding.translator import TranslationOptions, Translator
 from seq2seq_cli.device import resolve_precision
 from seq2seq_cli.model.model_file import TranslatorFile
 from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
@@ -157,9 +157,10 @@ def training_sides(pairs: FlatPairs, ratio: float) -> dict[str, Callable[[], flo
 
 def translation_sides(pairs: FlatPairs) -> dict[str, Callable[[], float]]:
     trainer = our_trainer(pairs, "float32", 1.0)
-    config = TranslatorConfig(name="bench", data=TextConfig(), model=trainer.config.model)
+    config = trainer.config.for_translator()
     file = TranslatorFile(config, trainer.data.source, trainer.data.target, trainer.model.eval())
-    translator = Translator(file, CPU)
+    translator = Translator([file], CPU)
+    greedy = TranslationOptions(beam_size=1, max_length=24, batch_size=SENTENCES)
     lines = [file.source.decode(pairs.source[index]) for index in range(SENTENCES)]
     tutorial = TutorialModel().eval()
     batches = [
@@ -173,8 +174,8 @@ def translation_sides(pairs: FlatPairs) -> dict[str, Callable[[], float]]:
 
     def ours() -> float:
         begin = time.perf_counter()
-        found = list(translator.translate(lines, batch_size=SENTENCES, max_length=24))
-        return sum(len(t.tokens) for t in found) / (time.perf_counter() - begin)
+        found = list(translator.translate(lines, greedy))
+        return sum(len(t.best.tokens) for t in found) / (time.perf_counter() - begin)
 
     return {"tutorial": plain, "seq2seq": ours}
 
