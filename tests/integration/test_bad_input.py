@@ -512,7 +512,7 @@ BAD_CONFIGS: dict[str, tuple[bytes, Sequence[str]]] = {
             "bad.yaml:6: model.encoder.hidden_size: must be at least 1, not 0",
             "bad.yaml:6: model.encoder.num_layers: must be a whole number, not 1.5",
             "bad.yaml:7: model.dropout: must be less than 1, not 1.0",
-            "bad.yaml:9: training.epochs: must be a whole number, not 'many'",
+            "bad.yaml:9: training.epochs: must be a number, not 'many'",
             "bad.yaml:10: training.optimizer.learning_rate: must be greater than 0, not -1e-3",
             "bad.yaml:11: training.batch_size: must be a whole number, not 1e400",
             "bad.yaml:12: validation.every: must be `epoch` or a number of steps",
@@ -584,7 +584,7 @@ BAD_TRAIN_WORDS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         ["--set", "training.epoch=3"],
         ["--set training.epoch", "unknown key (did you mean epochs?)"],
     ),
-    "set bad value": (["--set", "training.epochs=x"], ["--set training.epochs", "whole number"]),
+    "set bad value": (["--set", "training.epochs=x"], ["--set training.epochs", "be a number"]),
     "set no yaml": (["--set", "training=[1"], ["--set training", "not valid YAML"]),
     "set duplicate keys": (
         ["--set", "training={epochs: 1, epochs: 2}"],

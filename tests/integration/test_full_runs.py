@@ -45,6 +45,14 @@ def test_multi30k_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert results["bleu"]["score"] >= 12.4
 
 
+@pytest.mark.usefixtures("corpora")
+def test_multi30k_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    seq2seq(tmp_path, "train", "--config", "multi30k-attention")
+
+    assert score(tmp_path, "--bleu", "--lowercase", "--beam-size", "1")["bleu"]["score"] >= 28.3
+
+
 def test_english_french_csv(tmp_path: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     table = corpora / "english-french" / "english_french.csv"

@@ -43,8 +43,8 @@ from seq2seq_cli.config_file import (
 )
 from seq2seq_cli.errors import ConfigError
 from seq2seq_cli.yaml_document import MAX_DEPTH, MAX_VALUES
+from tests.unit.config.support import CORPUS, at, load, mistakes
 
-CORPUS = "data: {dataset: phrasebook, source: de, target: en}\n"
 FILES = """\
 data:
   train: {source: a.de, target: a.en}
@@ -57,18 +57,6 @@ data:
 def _stand_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-
-def load(text: str | bytes, *overrides: str) -> Config:
-    data = text if isinstance(text, bytes) else text.encode()
-    Path("c.yaml").write_bytes(data)
-    return load_config("c.yaml", map(parse_override, overrides))
-
-
-def mistakes(text: str | bytes, *overrides: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load(text, *overrides)
-    return str(caught.value).split("\n")
 
 
 # ---------------------------------------------------------------- mistakes
@@ -90,7 +78,8 @@ def mistakes(text: str | bytes, *overrides: str) -> list[str]:
         ),
         (
             "training: {optimizer: {kind: sgd, learning-rate: 0.1}}",
-            "2: training.optimizer.learning-rate: unknown key (did you mean learning_rate?)",
+            "2: training.optimizer.learning-rate: unknown key of kind sgd "
+            "(did you mean learning_rate?)",
         ),
         # One of several.
         (
@@ -114,15 +103,23 @@ def mistakes(text: str | bytes, *overrides: str) -> list[str]:
             "(did you mean tokens?)",
         ),
         # Whole numbers.
-        ("training: {epochs: many}", "2: training.epochs: must be a whole number, not 'many'"),
-        ("training: {epochs: 1.5}", "2: training.epochs: must be a whole number, not 1.5"),
-        ("training: {epochs: 1e-4}", "2: training.epochs: must be a whole number, not 1e-4"),
-        ("training: {epochs: true}", "2: training.epochs: must be a whole number, not 'true'"),
-        ("training: {epochs: .inf}", "2: training.epochs: must be a whole number, not '.inf'"),
-        ("training: {epochs: 1e999}", "2: training.epochs: must be a whole number, not 1e999"),
-        ("training: {epochs: ''}", "2: training.epochs: must be a whole number, not ''"),
-        ("training: {epochs: [1]}", "2: training.epochs: must be a whole number, not ['1']"),
-        ("training: {epochs: 0}", "2: training.epochs: must be at least 1, not 0"),
+        *[
+            (
+                f"training: {{save_every: {value}}}",
+                f"2: training.save_every: must be a whole number, not {shown}",
+            )
+            for value, shown in [
+                ("many", "'many'"),
+                ("1.5", "1.5"),
+                ("1e-4", "1e-4"),
+                ("true", "'true'"),
+                (".inf", "'.inf'"),
+                ("1e999", "1e999"),
+                ("''", "''"),
+                ("[1]", "['1']"),
+            ]
+        ],
+        ("training: {save_every: 0}", "2: training.save_every: must be at least 1, not 0"),
         ("seed: -1", "2: seed: must be at least 0, not -1"),
         (
             "model: {decoder: {num_layers: 65}}",
@@ -223,10 +220,15 @@ def mistakes(text: str | bytes, *overrides: str) -> list[str]:
             for value in ("often", "0", "-3", "1.5", "''", "[1]", "null")
         ],
         # A value where keys should be.
-        ("model: big", "2: model: must be a mapping of keys (encoder, decoder, dropout, init), "),
+        (
+            "model: big",
+            "2: model: must be a mapping of keys (encoder, decoder, dropout, layer_norm, "
+            "tied_embeddings, init, pretrained), not 'big'",
+        ),
         (
             "decoding: [1]",
-            "2: decoding: must be a mapping of keys (max_length_ratio), not ['1']",
+            "2: decoding: must be a mapping of keys (beam_size, length_penalty, "
+            "no_repeat_ngram_size, max_length_ratio), not ['1']",
         ),
         (
             "training: {optimizer: adam}",
@@ -457,9 +459,10 @@ device: gpu
         "c.yaml:2: sed: unknown key (did you mean seed?)",
         "c.yaml:4: training.save_every: must be a whole number, not 'never'",
         "c.yaml:7: training.optimizer.momentum: must be less than 1, not 2",
-        "c.yaml:8: training.optimizer.learnin_rate: unknown key (did you mean learning_rate?)",
+        "c.yaml:8: training.optimizer.learnin_rate: unknown key of kind sgd "
+        "(did you mean learning_rate?)",
         "c.yaml:10: training.epochs: is there twice",
-        "c.yaml:10: training.epochs: must be at least 1, not -2",
+        "c.yaml:10: training.epochs: must be greater than 0, not -2",
         "c.yaml:15: data.tokenizer.size: must be at least 8, not 1",
         "c.yaml:16: device: must be auto, cpu, cuda, cuda:N or mps, not 'gpu'",
         "--set model.dropout: model.dropout: must be less than 1, not 2",
@@ -598,9 +601,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm() -> None:
     ],
 )
 def test_the_field_decides_what_a_plain_scalar_means(key: str, text: str, value: object) -> None:
-    found: Any = load(FILES, f"{key}={text}")
-    for part in key.split("."):
-        found = getattr(found, part)
+    found = at(load(FILES, f"{key}={text}"), key)
     assert found == value
     assert type(found) is type(value)
 
@@ -659,10 +660,7 @@ def test_without_validation_data_the_training_loss_decides(metric: str) -> None:
 )
 def test_kinds(key: str, text: str, value: Section) -> None:
     config = load(CORPUS, f"{key}={text}")
-    found: Any = config
-    for part in key.split("."):
-        found = getattr(found, part)
-    assert found == value
+    assert at(config, key) == value
     Path("dumped.yaml").write_text(dump_config(config))
     assert load_config("dumped.yaml") == config
 
@@ -934,9 +932,14 @@ data:
   max_length: 50
   reverse_source: true
 model:
-  encoder: {embedding_dim: 1, hidden_size: 2, num_layers: 3, bidirectional: true}
-  decoder: {embedding_dim: 4, hidden_size: 5, num_layers: 6}
-  dropout: 0.123456789
+  encoder: {embedding_dim: 1, hidden_size: 2, num_layers: 3, bidirectional: true, residual: true}
+  decoder:
+    {embedding_dim: 4, hidden_size: 5, num_layers: 6, residual: true,
+     attention: {kind: general, place: before}}
+  dropout: {embedding: 0.123456789, hidden: 0, output: 0.1, word: 1e-3, variational: true}
+  layer_norm: true
+  tied_embeddings: target
+  pretrained: {source: /d/a.vec, target: /d/b.vec.gz}
   init: {kind: normal, std: 1e-7}
 training:
   epochs: null
@@ -949,10 +952,12 @@ training:
   teacher_forcing: {kind: linear, start: 0.9, end: 0, per: token}
   gradient_clip_norm: null
   label_smoothing: 0.1
+  loss_per: sentence
+  averaging: {kind: last, checkpoints: 2}
   log_every: 1
   save_every: 2
 validation: {every: 250, metric: bleu, patience: 5}
-decoding: {max_length_ratio: 1.5}
+decoding: {beam_size: 12, length_penalty: 0, no_repeat_ngram_size: 3, max_length_ratio: 1.5}
 """
 
 
@@ -1140,7 +1145,7 @@ def test_what_goes_into_a_model_file_names_no_file_and_nothing_of_training() -> 
         if key == "name" or key.startswith(("data.", "model.", "decoding."))
         if not key.startswith(("data.train", "data.valid", "data.test", "data.columns"))
         if not key.startswith(("data.dataset", "data.hf", "data.held_out"))
-        if key not in ("data.header", "data.limit")
+        if not key.startswith("model.pretrained") and key not in ("data.header", "data.limit")
     }
     for key, value in _leaves(kept):
         assert dict(_leaves(config))[key] == value

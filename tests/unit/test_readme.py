@@ -22,9 +22,15 @@ def key_rows(section: type[Section], prefix: str = "") -> Iterator[str]:
         if isinstance(inner, dict) and hasattr(field.default, "kind"):
             yield from kind_rows(key, field, inner)
         elif inner is not None and field.default is not None:
+            if field.metadata:  # a number may stand for the whole section
+                yield f"| `{key}` | | {described(field)} |"
             yield from key_rows(inner, f"{key}.")
         else:
-            yield f"| `{key}` | `{json.dumps(field.default)}` | {field.description} |"
+            yield f"| `{key}` | `{json.dumps(field.default)}` | {described(field)} |"
+
+
+def described(field: FieldInfo) -> str:
+    return " ".join(str(field.description).split())
 
 
 def kind_rows(key: str, field: FieldInfo, kinds: dict[str, type[Section]]) -> Iterator[str]:
@@ -41,11 +47,14 @@ def kind_rows(key: str, field: FieldInfo, kinds: dict[str, type[Section]]) -> It
     }
     yield (
         f"| `{key}` | `kind: {field.default.kind}`{shown(shared)} "
-        f"| {' '.join([str(field.description), *meanings(shared)])} |"
+        f"| {' '.join([described(field), *meanings(shared)])} |"
     )
+    told: set[str] = set()  # what several kinds have in common is explained once
     for name, kind in kinds.items():
         own = {k: f for k, f in kind.model_fields.items() if k != "kind" and k not in shared}
-        about = [str(kind.model_fields["kind"].description), *meanings(own)]
+        new = [meaning for meaning in meanings(own) if meaning not in told]
+        told |= {*new}
+        about = [described(kind.model_fields["kind"]), *new]
         yield f"| | `kind: {name}`{shown(own)} | {' '.join(about)} |"
 
 
@@ -54,7 +63,7 @@ def shown(options: dict[str, FieldInfo]) -> str:
 
 
 def meanings(options: dict[str, FieldInfo]) -> list[str]:
-    return [f"`{name}`: {field.description}" for name, field in options.items()]
+    return [f"`{name}`: {described(field)}" for name, field in options.items()]
 
 
 def key_table() -> str:

@@ -13,6 +13,7 @@ from seq2seq_cli.config.data import (
     TextConfig,
     UnigramTokenizer,
     VocabularyConfig,
+    VocabularySizes,
     WhitespaceTokenizer,
     WordsTokenizer,
 )
@@ -38,8 +39,7 @@ def words(vocabulary: Vocabulary) -> list[str]:
 
 
 def from_text(text: str, max_size: int | None = None, min_freq: int = 1) -> Vocabulary:
-    config = VocabularyConfig(max_size=max_size, min_freq=min_freq)
-    return Vocabulary.from_counts(Counter(text.split()), config)
+    return Vocabulary.from_counts(Counter(text.split()), min_freq, max_size)
 
 
 def test_the_special_tokens_come_first() -> None:
@@ -197,6 +197,33 @@ def test_a_shared_vocabulary_is_one_of_both_sides() -> None:
     assert source.vocabulary is target.vocabulary
     assert words(source.vocabulary) == ["d", "b", "c"]
     assert (source.tokenizer, target.tokenizer) == tokenizers
+
+
+@pytest.mark.parametrize(
+    ("sizes", "source", "target"),
+    [
+        (VocabularySizes(), ["a", "b", "c"], ["d", "b", "e"]),
+        (VocabularySizes(source=2), ["a", "b"], ["d", "b", "e"]),
+        (VocabularySizes(source=1, target=2), ["a"], ["d", "b"]),
+        (VocabularySizes(source=9, target=1), ["a", "b", "c"], ["d"]),
+    ],
+)
+def test_each_side_has_its_size(
+    sizes: VocabularySizes, source: list[str], target: list[str]
+) -> None:
+    config = TextConfig(vocabulary=VocabularyConfig(max_size=sizes))
+    tokenizers = learn_tokenizers(config, lambda side: [])
+    codecs = make_codecs(config, tokenizers, counted("a a a b b c", "d d d b b e"))
+    assert [words(codec.vocabulary) for codec in codecs] == [source, target]
+
+
+def test_the_size_of_a_shared_vocabulary_is_that_of_both_sides_together() -> None:
+    vocabulary = VocabularyConfig(max_size=VocabularySizes(source=2, target=2), shared=True)
+    config = TextConfig(vocabulary=vocabulary)
+    tokenizers = learn_tokenizers(config, lambda side: [])
+    source, target = make_codecs(config, tokenizers, counted("a a a b b c", "c c c c b"))
+    assert source.vocabulary is target.vocabulary
+    assert words(source.vocabulary) == ["c", "a"]  # c five times, a and b three
 
 
 def side_texts(side: int) -> list[str]:

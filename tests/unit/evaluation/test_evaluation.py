@@ -1,19 +1,25 @@
 """Scores against sacreBLEU's own numbers and definitions, losses against the trainer's."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sacrebleu
 import torch
 
 from seq2seq_cli.config.training import TrainingConfig
-from seq2seq_cli.decoding.translator import Translator
+from seq2seq_cli.data.batching import pairs_batch
+from seq2seq_cli.decoding.translator import Translation, TranslationOptions, Translator
 from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.evaluation import metrics
 from seq2seq_cli.evaluation.evaluate import check_tokenizer, evaluate, text_losses
 from seq2seq_cli.evaluation.plots import draw_curves
 from seq2seq_cli.evaluation.validation import Validator
-from seq2seq_cli.model.scoring import perplexity
+from seq2seq_cli.model.model_file import TranslatorFile
+from seq2seq_cli.model.scoring import Losses, corpus_losses, perplexity
 from seq2seq_cli.training.metrics_log import MetricsLog, read_metrics
 from seq2seq_cli.training.schedules import Plan
 from tests.unit.training.support import CPU, tiny_trainer
@@ -53,20 +59,22 @@ def test_lowercase_and_tokenizer_reach_the_score_and_its_signature() -> None:
 
 def test_evaluation_scores_the_trained_model(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, epochs=1)
-    translator = Translator(trainer.translator, CPU)
+    translator = Translator([trainer.translator], CPU)
     sources, targets = map(list, zip(*trainer.data.valid_texts, strict=True))
 
     evaluation = evaluate(
-        translator, sources, [targets], ["bleu", "chrf", "ter", "loss"], batch_size=4
+        translator,
+        sources,
+        [targets],
+        ["bleu", "chrf", "ter", "loss"],
+        options=TranslationOptions(batch_size=4),
     )
 
-    assert evaluation.hypotheses == [t.text for t in translator.translate(sources)]
+    assert evaluation.hypotheses == best_texts(translator, sources)
     assert evaluation.results["pairs"] == len(sources)
     assert evaluation.results["bleu"] == vars(metrics.bleu(evaluation.hypotheses, [targets]))
     loss = evaluation.results["loss"]
-    assert loss == pytest.approx(
-        text_losses(trainer.translator, trainer.data.valid_texts, CPU, 32).loss, rel=1e-5
-    )
+    assert loss == pytest.approx(text_losses(translator, trainer.data.valid_texts).loss, rel=1e-5)
     assert evaluation.results["perplexity"] == perplexity(loss)
     only = evaluate(translator, sources, [targets], ["ter"]).results
     assert set(only) == {"pairs", "ter", "seconds"}
@@ -77,16 +85,48 @@ def test_evaluation_scores_the_trained_model(tmp_path: Path) -> None:
 
 def test_losses_pass_over_empty_sides_and_refuse_only_such(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path)
+    translator = Translator([trainer.translator], CPU)
     texts = trainer.data.valid_texts
 
     with_blanks = [("", "x"), *texts, ("ich", " ")]
-    assert text_losses(trainer.translator, with_blanks, CPU, 8) == pytest.approx(
-        text_losses(trainer.translator, texts, CPU, 8), rel=1e-5
+    assert text_losses(translator, with_blanks) == pytest.approx(
+        text_losses(translator, texts), rel=1e-5
     )
     with pytest.raises(DataError, match="no pair of the test set"):
-        text_losses(trainer.translator, [("", "x")], CPU, 8)
+        text_losses(translator, [("", "x")])
     with pytest.raises(DataError, match="the test set has no lines"):
-        evaluate(Translator(trainer.translator, CPU), [], [[]], ["bleu"])
+        evaluate(translator, [], [[]], ["bleu"])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_losses_of_a_model_several_times_over_are_its_own(n: int, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, model={"init": {"scale": 0.5}})
+    trainer.model.eval()
+    valid = trainer.data.valid.pairs
+    batches = [pairs_batch(valid, np.arange(len(valid)), reverse_source=False)]
+
+    found = text_losses(Translator([trainer.translator] * n, CPU), trainer.data.valid_texts)
+    assert found == pytest.approx(corpus_losses(trainer.model, batches, CPU), rel=1e-5)
+
+
+def test_an_ensemble_writes_and_cuts_targets_as_its_first_model_does(tmp_path: Path) -> None:
+    long, short = (
+        tiny_trainer(tmp_path, data=data, model={"init": {"scale": 0.5}}).translator
+        for data in ({}, {"max_length": 6, "reverse_source": True})
+    )
+    for file in (long, short):
+        file.model.eval()
+    assert short.target.vocabulary.tokens == long.target.vocabulary.tokens
+    source = "ich mag Brot ."
+    whole = [("ich sehe", "i sees"), (source, "i likes bread . he likes milk .")]
+    cut = [("ich sehe", "i sees"), (source, "i likes bread . he likes")]
+
+    def losses(texts: list[tuple[str, str]], *files: TranslatorFile) -> Losses:
+        return text_losses(Translator(files, CPU), texts)
+
+    assert losses(whole, short, long) == losses(cut, short, long)
+    assert losses(whole, long, short) != losses(cut, long, short)
+    assert losses(cut, long, short) == pytest.approx(losses(cut, short, long), rel=1e-5)
 
 
 def test_unknown_bleu_tokenizer_is_refused_with_those_there_are() -> None:
@@ -94,6 +134,43 @@ def test_unknown_bleu_tokenizer_is_refused_with_those_there_are() -> None:
     check_tokenizer(None)
     with pytest.raises(UsageError, match=r"--bleu-tokenize 13b: sacreBLEU has .*13a.*intl"):
         check_tokenizer("13b")
+
+
+def best_texts(
+    translator: Translator, sources: list[str], options: TranslationOptions | None = None
+) -> list[str]:
+    return [translation.best.text for translation in translator.translate(sources, options)]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[TranslationOptions | None]:
+    """The options of each call of Translator.translate from now on."""
+    calls: list[TranslationOptions | None] = []
+    translate = Translator.translate
+
+    def listen(
+        self: Translator, lines: Iterable[str], options: TranslationOptions | None = None
+    ) -> Iterator[Translation]:
+        calls.append(options)
+        return translate(self, lines, options)
+
+    monkeypatch.setattr(Translator, "translate", listen)
+    return calls
+
+
+def test_validation_is_greedy_and_evaluation_does_as_it_is_told(
+    asked: list[TranslationOptions | None], tmp_path: Path
+) -> None:
+    trainer = tiny_trainer(tmp_path)
+    Validator(trainer.data.valid_texts, tmp_path, CPU, trainer.plan)(
+        trainer.translator, {"event": "valid", "step": 3}
+    )
+    assert asked == [TranslationOptions(beam_size=1)]
+    options = TranslationOptions(beam_size=3, length_penalty=0.5)
+    translator = Translator([trainer.translator], CPU)
+    for given in (options, None):
+        evaluate(translator, ["ich mag Brot ."], [["i likes bread ."]], ["ter"], options=given)
+    assert asked[1:] == [options, None]
 
 
 def test_validation_translates_logs_samples_and_draws(
@@ -108,7 +185,8 @@ def test_validation_translates_logs_samples_and_draws(
         scores = validator(trainer.translator, event)
 
     sources = [source for source, _ in texts]
-    hypotheses = [t.text for t in Translator(trainer.translator, CPU).translate(sources)]
+    translator = Translator([trainer.translator], CPU)
+    hypotheses = best_texts(translator, sources, TranslationOptions(beam_size=1))
     expected = metrics.bleu(hypotheses, [[target for _, target in texts]]).score
     assert scores == {"bleu": expected}
     assert sum("source " in message for message in caplog.messages) == 3

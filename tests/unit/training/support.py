@@ -1,12 +1,21 @@
-"""A tiny corpus and trainers on it."""
+"""A tiny corpus, trainers on it, and how they are run."""
 
+from __future__ import annotations
+
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from torch import Tensor
 
 from seq2seq_cli.config import Config
-from seq2seq_cli.training.runs import new_trainer
+from seq2seq_cli.errors import Interrupted
+from seq2seq_cli.model.model_file import TranslatorFile
+from seq2seq_cli.training.metrics_log import Event
+from seq2seq_cli.training.runs import begin_run, new_trainer
+from seq2seq_cli.training.stopping import StopRequest
 from seq2seq_cli.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -57,3 +66,52 @@ def tiny_config(folder: Path, **training: Any) -> Config:
 def tiny_trainer(folder: Path, **training: Any) -> Trainer:
     write_corpus(folder)
     return new_trainer(tiny_config(folder, **training), CPU, torch.float32)
+
+
+class Scores:
+    """An on_validation that hands out the BLEU scores it is given."""
+
+    def __init__(self, *bleu: float) -> None:
+        self.bleu = list(bleu)
+        self.steps: list[int] = []
+
+    def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
+        self.steps.append(event["step"])
+        return {"bleu": self.bleu.pop(0) if self.bleu else 0.0}
+
+
+def run(trainer: Trainer, folder: Path, scores: Scores | None = None) -> Path:
+    run_dir = folder / "run"
+    begin_run(run_dir, trainer.config)
+    trainer.run(run_dir, scores or Scores(), StopRequest())
+    return run_dir
+
+
+def run_until(trainer: Trainer, folder: Path, step: int, scores: Scores | None = None) -> Path:
+    """Train until SIGTERM comes in that step."""
+    run_dir = folder / "run"
+    begin_run(run_dir, trainer.config)
+    stop = StopRequest()
+    take_step = trainer.train_step
+
+    def stop_then(batch: Any) -> Any:
+        if trainer.state.step == step - 1:
+            stop.signal = signal.SIGTERM
+        return take_step(batch)
+
+    trainer.train_step = stop_then  # type: ignore[method-assign]
+    with pytest.raises(Interrupted) as caught:
+        trainer.run(run_dir, scores or Scores(), stop)
+    assert caught.value.exit_code == 143
+    assert trainer.state.step == step
+    return run_dir
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+def assert_same_weights(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name

@@ -7,46 +7,39 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seq2seq_cli.data import batching
-from seq2seq_cli.data.batching import pairs_batch
+from seq2seq_cli.data.batching import Batch, pairs_batch
 from seq2seq_cli.errors import ConfigError, Interrupted, RunDirectoryError, TrainingError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
 from seq2seq_cli.training import runs
 from seq2seq_cli.training.metrics_log import Event, read_metrics
 from seq2seq_cli.training.stopping import StopRequest
 from seq2seq_cli.training.trainer import Trainer
-from tests.unit.training.support import CPU, tiny_config, tiny_trainer, write_corpus
+from tests.unit.training.support import (
+    CPU,
+    Scores,
+    assert_same_weights,
+    run,
+    run_until,
+    tiny_config,
+    tiny_trainer,
+    weights,
+    write_corpus,
+)
+
+TINY = {"embedding_dim": 4, "hidden_size": 5, "num_layers": 2}
+INPUT_FEEDING = {
+    "embedding_dim": 8,
+    "hidden_size": 12,
+    "num_layers": 2,
+    "attention": {"kind": "general", "place": "input_feeding"},
+}
 
 
-class Scores:
-    """An on_validation that hands out the BLEU scores it is given."""
-
-    def __init__(self, *bleu: float) -> None:
-        self.bleu = list(bleu)
-        self.steps: list[int] = []
-
-    def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
-        self.steps.append(event["step"])
-        return {"bleu": self.bleu.pop(0) if self.bleu else 0.0}
-
-
-def run(trainer: Trainer, folder: Path, scores: Scores | None = None) -> Path:
-    run_dir = folder / "run"
-    runs.begin_run(run_dir, trainer.config)
-    trainer.run(run_dir, scores or Scores(), StopRequest())
-    return run_dir
-
-
-def weights(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-
-
-def assert_same_weights(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
+def first_batch(trainer: Trainer) -> Batch:
+    return pairs_batch(trainer.data.train.pairs, trainer.epoch_batches(1)[0], reverse_source=False)
 
 
 def test_the_model_learns_a_small_corpus(tmp_path: Path) -> None:
@@ -96,6 +89,9 @@ def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
         {"validation": {"metric": "train_loss"}, "log_every": 3},
         {"batch_unit": "tokens", "batch_size": 23, "teacher_forcing": {"kind": "linear"}},
         {"data": {"valid": "none"}, "validation": {"metric": "train_loss"}},
+        {"epochs": 1.5, "teacher_forcing": {"kind": "linear"}, "loss_per": "sentence"},
+        {"epochs": 1.3, "batch_unit": "tokens", "batch_size": 60},
+        {"model": {"decoder": INPUT_FEEDING, "dropout": {"variational": True, "word": 0.1}}},
     ],
 )
 @pytest.mark.parametrize("stop_at", [1, 8, 11])
@@ -107,21 +103,7 @@ def test_resumed_equals_never_stopped(
     straight_losses = [event["train_loss"] for event in events if event["event"] == "valid"]
 
     stopped = tiny_trainer(tmp_path, save_every=3, **options)
-    run_dir = tmp_path / "run"
-    runs.begin_run(run_dir, stopped.config)
-    stop = StopRequest()
-    take_step = stopped.train_step
-
-    def stop_then(batch: Any) -> Any:
-        if stopped.state.step == stop_at - 1:
-            stop.signal = signal.SIGTERM
-        return take_step(batch)
-
-    stopped.train_step = stop_then  # type: ignore[method-assign]
-    with pytest.raises(Interrupted) as caught:
-        stopped.run(run_dir, Scores(), stop)
-    assert caught.value.exit_code == 143
-    assert stopped.state.step == stop_at
+    run_dir = run_until(stopped, tmp_path, stop_at)
 
     # What was logged after the last save belongs to a past that did not happen.
     with (run_dir / "metrics.jsonl").open("a") as file:
@@ -162,17 +144,22 @@ def test_a_stop_in_the_last_step_still_gets_its_validation(tmp_path: Path) -> No
     assert (run_dir / "best.safetensors").exists()
 
 
-def test_a_step_clips_the_gradient_of_the_mean_token_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize("clip", [0.01, None])
+@pytest.mark.parametrize("loss_per", ["token", "sentence"])
+def test_a_step_follows_the_clipped_gradient_of_the_mean_loss(
+    loss_per: str, clip: float | None, tmp_path: Path
+) -> None:
+    """Per token, or per sentence: the 2014 paper's s = ||g||, g divided by 128 (section 3.4)."""
     trainer = tiny_trainer(
         tmp_path,
-        optimizer={"kind": "sgd", "learning_rate": 2.0},
-        gradient_clip_norm=0.01,
+        optimizer={"kind": "sgd", "learning_rate": 0.5},
+        gradient_clip_norm=clip,
+        loss_per=loss_per,
         model={"dropout": 0.0},
     )
-    pairs = trainer.data.train.pairs
-    batch = pairs_batch(pairs, trainer.epoch_batches(1)[0], reverse_source=False)
+    batch = first_batch(trainer)
     loss_sum, num_tokens = trainer.model(batch)
-    (loss_sum / num_tokens).backward()
+    (loss_sum / {"token": num_tokens, "sentence": 16}[loss_per]).backward()
     gradients = [p.grad.clone() for p in trainer.model.parameters() if p.grad is not None]
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
     before = [p.detach().clone() for p in trainer.model.parameters()]
@@ -182,8 +169,27 @@ def test_a_step_clips_the_gradient_of_the_mean_token_loss(tmp_path: Path) -> Non
 
     assert result.gradient_norm.item() == pytest.approx(norm.item(), rel=1e-4)
     assert norm > 0.01
+    shrunk = 0.5 * (clip / norm if clip else 1.0)
     for old, gradient, parameter in zip(before, gradients, trainer.model.parameters(), strict=True):
-        torch.testing.assert_close(parameter, old - 2.0 * gradient * 0.01 / norm)
+        torch.testing.assert_close(parameter, old - shrunk * gradient)
+
+
+def test_the_loss_is_told_per_token_whatever_the_gradient_is_a_mean_of(tmp_path: Path) -> None:
+    events = {}
+    for loss_per in ("token", "sentence"):
+        trainer = tiny_trainer(tmp_path, epochs=None, max_steps=1, loss_per=loss_per)
+        events[loss_per] = read_metrics(run(trainer, tmp_path) / "metrics.jsonl")
+    (train, valid), (train_sentence, valid_sentence) = events["token"], events["sentence"]
+    for key in ("loss", "perplexity"):
+        assert train_sentence[key] == train[key]
+    assert valid_sentence["train_loss"] == valid["train_loss"] == train["loss"]
+    size = len(trainer.data.target.vocabulary)
+    assert train["loss"] == pytest.approx(math.log(size), rel=0.1)
+    batch = first_batch(trainer)
+    longer = batch.num_target_tokens / len(batch.trg_ids)
+    assert train_sentence["gradient_norm"] == pytest.approx(
+        longer * train["gradient_norm"], rel=1e-4
+    )
 
 
 def test_label_smoothing_is_in_the_training_loss_only(tmp_path: Path) -> None:
@@ -191,11 +197,13 @@ def test_label_smoothing_is_in_the_training_loss_only(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, label_smoothing=0.3, max_steps=1, model={"dropout": 0.0})
     size = len(trainer.data.target.vocabulary)
     bias = torch.linspace(-2.0, 2.0, size)
+    output = trainer.model.decoder.output
+    assert isinstance(output, nn.Linear)
     with torch.no_grad():
-        trainer.model.decoder.output.weight.zero_()
-        trainer.model.decoder.output.bias.copy_(bias)
+        output.weight.zero_()
+        output.bias.copy_(bias)
     log_probs = bias.log_softmax(dim=0)
-    batch = pairs_batch(trainer.data.train.pairs, trainer.epoch_batches(1)[0], reverse_source=False)
+    batch = first_batch(trainer)
     targets = batch.trg_ids[:, 1:]
     targets = targets[targets != 0]
     plain = -log_probs[targets].mean().item()
@@ -279,18 +287,8 @@ def test_the_plan_of_a_resumed_training_is_that_of_its_start(
     assert len(counts) > 1
     run_dir = tmp_path / "run"
     first = tiny_trainer(tmp_path, epochs=4, batch_unit="tokens", batch_size=23)
-    runs.begin_run(run_dir, first.config)
-    stop = StopRequest()
-    take_step = first.train_step
-
-    def stop_late(batch: Any) -> Any:
-        if first.state.epoch == 3:
-            stop.signal = signal.SIGTERM
-        return take_step(batch)
-
-    first.train_step = stop_late  # type: ignore[method-assign]
-    with pytest.raises(Interrupted):
-        first.run(run_dir, Scores(), stop)
+    run_until(first, tmp_path, sum(len(first.epoch_batches(epoch)) for epoch in (1, 2)) + 1)
+    assert first.state.epoch == 3
     resumed = runs.resumed_trainer(run_dir, first.config, CPU, torch.float32)
     assert resumed.plan == first.plan
 
@@ -333,6 +331,12 @@ def test_subwords_are_sampled_anew_in_each_epoch(tmp_path: Path) -> None:
         ({"epochs": 3}, {}, [8, 16, 24]),
         ({"epochs": 1}, {"every": 3}, [3, 6, 8]),
         ({"epochs": 2}, {"every": 8}, [8, 16]),
+        ({"epochs": 2.5}, {}, [8, 16, 20]),
+        ({"epochs": 1.5}, {"every": 4}, [4, 8, 12]),
+        ({"epochs": 1.5}, {"every": 5}, [5, 10, 12]),
+        ({"epochs": 0.5}, {}, [4]),
+        ({"epochs": 1e-9}, {}, [1]),
+        ({"epochs": 1.99}, {}, [8, 16]),
         ({"epochs": None, "max_steps": 11}, {}, [8, 11]),
         ({"epochs": 5, "max_steps": 5}, {"every": 5}, [5]),
         ({"epochs": 5, "max_minutes": 1e-9}, {}, [1]),
@@ -352,6 +356,84 @@ def test_when_it_validates_and_ends(
     run(trainer, tmp_path, scores)
 
     assert scores.steps == expected_steps
+
+
+@pytest.mark.parametrize(
+    ("epochs", "num_batches", "expected"),
+    [
+        (7.5, 8, 60),
+        (0.5, 8, 4),
+        (0.5, 15, 8),  # the batch that the half falls into is trained
+        (1e-6, 8, 1),
+        (1.1, 10, 11),  # 1.1 * 10 is a hair more than 11
+        (2.47, 100, 247),  # 2 + 47 / 100 is a hair less than 2.47
+        (1 / 3, 30, 10),
+    ],
+)
+def test_a_part_of_an_epoch_is_a_part_of_its_batches(
+    epochs: float, num_batches: int, expected: int, tmp_path: Path
+) -> None:
+    """What is planned is what is done, and the schedules end there."""
+    scores = Scores()
+    trainer = tiny_trainer(
+        tmp_path,
+        epochs=epochs,
+        batch_size=1,
+        data={"limit": num_batches},
+        model={"encoder": TINY, "decoder": TINY, "dropout": 0.0},
+        learning_rate_schedule={"kind": "cosine", "warmup_steps": 0, "final_ratio": 0.25},
+        teacher_forcing={"kind": "linear", "start": 1.0, "end": 0.5},
+        log_every=1000,
+        validation={"every": 1000},
+    )
+    assert trainer.num_batches == trainer.plan.steps_per_epoch == num_batches
+    assert trainer.plan.steps == expected
+    run_dir = run(trainer, tmp_path, scores)
+
+    assert trainer.state.step == expected
+    assert scores.steps == [expected]
+    if expected > 1:
+        *_, last, _ = read_metrics(run_dir / "metrics.jsonl")
+        assert last["teacher_forcing_ratio"] == 0.5
+        assert last["learning_rate"] == pytest.approx(0.25e-3)
+
+
+def test_half_an_epoch_of_tokens_ends_where_half_of_its_batches_are_done(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, epochs=1.5, batch_unit="tokens", batch_size=40)
+    first, second = (len(trainer.epoch_batches(epoch)) for epoch in (1, 2))
+    assert trainer.plan.steps == math.ceil(1.5 * first)
+    scores = Scores()
+    run(trainer, tmp_path, scores)
+    assert scores.steps == [first, first + math.ceil(second / 2)]
+    assert (trainer.state.epoch, trainer.state.batch) == (2, math.ceil(second / 2))
+
+
+def test_a_training_goes_on_from_the_middle_of_an_epoch_with_more_of_them(tmp_path: Path) -> None:
+    whole = tiny_trainer(tmp_path, epochs=2)
+    run(whole, tmp_path)
+    run_dir = run(tiny_trainer(tmp_path, epochs=0.5), tmp_path)
+
+    more = runs.resumed_trainer(run_dir, whole.config, CPU, torch.float32)
+    scores = Scores()
+    more.run(run_dir, scores, StopRequest())
+
+    assert scores.steps == [8, 16]
+    assert_same_weights(weights(whole), weights(more))
+
+
+def test_a_finished_part_of_an_epoch_is_finished(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_dir = run(tiny_trainer(tmp_path, epochs=1.1, batch_size=12), tmp_path)
+    again = runs.resumed_trainer(
+        run_dir, tiny_config(tmp_path, epochs=1.1, batch_size=12), CPU, torch.float32
+    )
+    with caplog.at_level("INFO", logger="seq2seq"):
+        again.log_start()
+    assert "this training is finished; training.epochs has ended it" in caplog.messages
+    scores = Scores()
+    again.run(run_dir, scores, StopRequest())
+    assert (again.state.step, scores.steps) == (11, [])
 
 
 def test_patience_ends_training_and_the_best_model_is_kept(tmp_path: Path) -> None:
@@ -395,11 +477,13 @@ def test_weights_that_are_no_numbers_never_replace_good_ones(
 ) -> None:
     trainer = tiny_trainer(tmp_path, log_every=log_every, save_every=2)
     take_step = trainer.train_step
+    output = trainer.model.decoder.output
+    assert isinstance(output, nn.Linear)
 
     def spoil_step_five(batch: Any) -> Any:
         if trainer.state.step == 4:
             with torch.no_grad():
-                trainer.model.decoder.output.bias.fill_(math.nan)
+                output.bias.fill_(math.nan)
         return take_step(batch)
 
     trainer.train_step = spoil_step_five  # type: ignore[method-assign]
@@ -421,7 +505,8 @@ def test_what_cannot_change_on_resume_is_refused_with_both_values(tmp_path: Path
         runs.resumed_trainer(run_dir, changed, CPU, torch.float32)
 
     assert str(caught.value).splitlines() == [
-        "model.dropout: cannot change from 0.2 to 0.0 on --resume",
+        "model.dropout.embedding: cannot change from 0.2 to 0.0 on --resume",
+        "model.dropout.hidden: cannot change from 0.2 to 0.0 on --resume",
         "training.batch_size: cannot change from 16 to 8 on --resume",
     ]
 
