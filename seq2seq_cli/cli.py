@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import sys
@@ -71,7 +72,10 @@ Models = Annotated[
 BeamSize = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Hypotheses kept; 1: greedy; else by the model's config."
+        min=1,
+        max=10_000,
+        metavar="N",
+        help="Hypotheses kept; 1: greedy; else by the model's config.",
     ),
 ]
 
@@ -297,13 +301,19 @@ def translate(
     n_best: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="The N best translations of each line, as a Moses n-best list."
+            min=1,
+            max=10_000,
+            metavar="N",
+            help="The N best translations of each line, as a Moses n-best list.",
         ),
     ] = None,
     length_penalty: Annotated[
         float | None,
         typer.Option(
-            min=0.0, metavar="A", help="Rank by score / length^A; else by the model's config."
+            min=0.0,
+            max=10.0,
+            metavar="A",
+            help="Rank by score / length^A; else by the model's config.",
         ),
     ] = None,
     max_length: Annotated[
@@ -358,7 +368,8 @@ def translate(
     ] = False,
     device_name: DecodingDevice = "cpu",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Sentences translated at a time.")
+        int | None,
+        typer.Option(min=1, max=1_000_000, metavar="N", help="Sentences translated at a time."),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -392,10 +403,14 @@ def translate(
             "--json": as_json,
         }
         _check_translate_options(
-            [name for name, value in given.items() if value not in (None, False, [])]
+            [
+                name
+                for name, value in given.items()
+                if not (value is None or value is False or value == [])
+            ]
         )
-        if temperature is not None and not temperature > 0.0:
-            raise UsageError(f"--temperature {temperature:g}: must be above 0")
+        if temperature is not None and not 0.0 < temperature < math.inf:
+            raise UsageError(f"--temperature {temperature:g}: must be a number above 0")
         if attention:
             check_output("--attention", str(attention))
             from seq2seq_cli.evaluation.heatmap import picture_format

@@ -217,7 +217,9 @@ def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> st
     if isinstance(value, str) and re.fullmatch(r"[-+\d.e_]{1,60}", value):
         shown = value
     if kind == "extra_forbidden":
-        return f"unknown key{did_you_mean(keys[-1], section.model_fields)}"
+        of_kind = section.model_fields.get("kind")
+        of = f" of kind {of_kind.default}" if of_kind else ""
+        return f"unknown key{of}{did_you_mean(keys[-1], section.model_fields)}"
     if kind == "missing":
         return "is missing"
     if kind == "union_tag_invalid":
@@ -237,6 +239,8 @@ def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> st
         return f"must be true or false, not {shown}"
     if kind == "string_type":
         return f"must be text, not {shown}"
+    if kind == "path_type" and keys[-1] in {"source", "target"}:
+        return f"must be the path of a file, not {shown}"
     if kind == "path_type":
         return f"must be a file or {{source: FILE, target: FILE}}, not {shown}"
     if kind in {"model_type", "model_attributes_type", "dict_type", "union_tag_not_found"}:

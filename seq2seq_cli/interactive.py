@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,15 @@ NUM_CANDIDATES = 5
 
 
 def run_prompt(translator: Translator, options: TranslationOptions) -> None:
-    """Read sentences and commands from stdin until it ends; answers go to stdout."""
+    """Read sentences and commands from stdin until it ends; answers go to stdout.
+
+    Raises UsageError for options that the model cannot do, and when stdin is closed.
+    """
+    if sys.stdin is None:
+        raise UsageError("--interactive: there is no standard input to read sentences from")
+    if hasattr(sys.stdin, "reconfigure"):
+        # As all text here; a line that is something else is answered, and the others are read.
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     session = Session(translator, options)
     is_terminal = sys.stdin.isatty()
     if is_terminal:
@@ -40,16 +48,17 @@ def run_prompt(translator: Translator, options: TranslationOptions) -> None:
             except EOFError:
                 break
             except KeyboardInterrupt:
+                if not is_terminal:
+                    raise
                 print()
-                continue
-            except UnicodeDecodeError:
-                print("that line is not valid UTF-8")
                 continue
             if line.strip() == "/quit":
                 return
             try:
                 print(session.answer(line), flush=True)
             except KeyboardInterrupt:
+                if not is_terminal:
+                    raise
                 print("dropped")
     if is_terminal:
         print()
@@ -59,9 +68,11 @@ class Session:
     """A conversation: what is said may be about the sentence before."""
 
     def __init__(self, translator: Translator, options: TranslationOptions) -> None:
+        """Raises UsageError for options that the model cannot do."""
         self._translator = translator
         self._options = replace(options, with_attention=translator.has_attention)
         self._last: Translation | None = None
+        list(translator.translate([], self._options))  # refuses them now, not at the first sentence
 
     def answer(self, line: str) -> str:
         """What to print for a line that was typed; mistakes are answered, never raised."""
@@ -84,8 +95,11 @@ class Session:
         return next(iter(self._translator.translate([line], options)))
 
     def _translated(self, line: str) -> str:
-        if "\ud800" <= max(line) <= "\udfff" or len(line) > MAX_LINE_BYTES:
-            return "that line is not valid UTF-8, or too long"
+        try:
+            if len(line.encode()) > MAX_LINE_BYTES:
+                return "that line is too long"
+        except UnicodeEncodeError:
+            return "that line is not valid UTF-8"
         self._last = translation = self._translate(line, self._options)
         shown = []
         if "unknown_words" in translation.flags:
@@ -109,7 +123,7 @@ class Session:
 
     def _nbest(self, number: str = str(NUM_CANDIDATES)) -> str:
         last = self._last_translation()
-        if not number.isdecimal() or not 1 <= int(number) <= 1000:
+        if not number.isdecimal() or len(number) > 4 or not 1 <= int(number) <= 1000:
             raise UsageError(f"/nbest {harmless(number)}: say how many, from 1 to 1000")
         options = replace(self._options, n_best=int(number))
         if options.temperature is None:
@@ -129,7 +143,7 @@ class Session:
         if not best.tokens:
             raise UsageError("the translation is empty")
         source = self._last_translation().source_tokens
-        width = os.get_terminal_size().columns if sys.stdout.isatty() else None
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         return attention_blocks(source, best.tokens, best.attention, width)
 
     def _last_translation(self) -> Translation:

@@ -90,8 +90,7 @@ def _for_both(value: Any) -> Any:
     """A number alone is that of both languages."""
     if isinstance(value, dict | VocabularySizes):
         return value
-    if value is not None:
-        check_number(value, "source, target")
+    check_number(value, "source, target")
     return {"source": value, "target": value}
 
 

@@ -144,7 +144,8 @@ class ModelConfig(Section):
     decoder: DecoderConfig = DecoderConfig()
     """Writes the target."""
     dropout: Annotated[DropoutConfig, BeforeValidator(_one_rate)] = DropoutConfig()
-    """Rates by place; one number is that of `embedding` and `hidden`."""
+    """Rates by place; one number is that of `embedding` and `hidden`, a place not named has its own
+    default."""
     layer_norm: bool = False
     """Normalise every LSTM layer's output (Ba et al. 2016)."""
     tied_embeddings: Literal["none", "target", "all"] = "none"

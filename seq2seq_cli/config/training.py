@@ -228,7 +228,7 @@ class ValidationConfig(Section):
     every: Annotated[Literal["epoch"] | int, BeforeValidator(_epoch_or_steps)] = "epoch"
     """`epoch`, or a number of steps."""
     metric: Literal["loss", "free_running_loss", "train_loss", "bleu"] = "loss"
-    """What decides which model is best. `train_loss`: the mean since the last validation; `bleu`: that
-    of greedy translations."""
+    """What decides which model is best. `train_loss`: the mean since the last validation; `bleu`:
+    that of greedy translations."""
     patience: Count | None = None
     """Stop after this many validations in a row without a new best; null: never."""

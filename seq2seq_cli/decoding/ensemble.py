@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seq2seq_cli.data.batching import Batch
 from seq2seq_cli.data.vocabulary import PAD_ID
-from seq2seq_cli.model.scoring import Losses, corpus_losses
+from seq2seq_cli.model.scoring import Losses, corpus_losses, evaluating
 from seq2seq_cli.model.seq2seq import Decoding, Seq2Seq
 
 
@@ -55,7 +55,7 @@ class Ensemble:
         sums, num_tokens = [0.0, 0.0], 0
         for group in batches:
             on_device = [batch.to(device) for batch in group]
-            with torch.inference_mode():
+            with torch.inference_mode(), evaluating(self.models):
                 sums[0] -= self.token_log_probs(on_device).sum().item()
                 sums[1] += self._free_running(on_device).item()
             num_tokens += group[0].num_target_tokens

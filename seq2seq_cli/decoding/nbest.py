@@ -127,7 +127,8 @@ def rescored(
     weight: float,
     batch_size: int,
 ) -> Iterator[list[Entry]]:
-    """Yield the entries of each source line, rescored with a translator, as they are read.
+    """Yield the entries of each source line, rescored with a translator, as they are read; without
+    those that cannot be, such as words for a blank line.
 
     groups: from `read_nbest`, one for each of `sources`.
     """
@@ -143,7 +144,8 @@ def rescored(
         scores.append(score.score)
         while waiting and len(scores) >= len(waiting[0]):
             entries = waiting.popleft()
-            yield rescore(entries, scores[: len(entries)], weight)
+            ranked = rescore(entries, scores[: len(entries)], weight)
+            yield [entry for entry in ranked if math.isfinite(entry.total)]
             del scores[: len(entries)]
     yield from ([] for _ in waiting)  # source lines behind the last entry
 

@@ -26,6 +26,7 @@ from seq2seq_cli.decoding.ensemble import Ensemble
 from seq2seq_cli.decoding.unknown_words import replace_unknown
 from seq2seq_cli.errors import ModelFileError, UsageError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
+from seq2seq_cli.model.scoring import evaluating
 from seq2seq_cli.randomness import generator
 
 logger = logging.getLogger("seq2seq")
@@ -200,7 +201,7 @@ class Translator:
         sources = [_Sources(file, lines) for file in self.files]
         ratio = self.file.config.decoding.max_length_ratio
         found: dict[int, list[Hypothesis]] = {}
-        with self._evaluating():
+        with evaluating(self.ensemble.models):
             for chosen in _even_batches(sources, options.batch_size):
                 batches = [source.batch(chosen) for source in sources]
                 limits = length_limits(batches[0], ratio, options.max_length)
@@ -255,7 +256,7 @@ class Translator:
         sources = [_Sources(file, [source for source, _ in pairs]) for file in self.files]
         targets = [self.file.target.encode(target) for _, target in pairs]
         scores = [-math.inf if len(target) else 0.0 for target in targets]
-        with self._evaluating(), torch.inference_mode():
+        with evaluating(self.ensemble.models), torch.inference_mode():
             for chosen in _even_batches(sources, batch_size):
                 wanted = [targets[i] for i in chosen]
                 batches = [source.batch(chosen, wanted).to(self.device) for source in sources]
@@ -277,9 +278,6 @@ class Translator:
             f"{names}: gives no probabilities: some weights are no numbers, or far too large; "
             "train it again, with a smaller training.optimizer.learning_rate"
         )
-
-    def _evaluating(self) -> _Evaluating:
-        return _Evaluating([file.model for file in self.files])
 
 
 class _Sources:
@@ -319,21 +317,6 @@ class _Sources:
             "unknown_words": bool((self.ids[index] == UNK_ID).any()),
         }
         return [name for name, is_set in flags.items() if is_set]
-
-
-class _Evaluating:
-    """Inside the block, models do not drop anything out."""
-
-    def __init__(self, models: Sequence[torch.nn.Module]) -> None:
-        self._were = [(model, model.training) for model in models]
-
-    def __enter__(self) -> None:
-        for model, _ in self._were:
-            model.eval()
-
-    def __exit__(self, *error: object) -> None:
-        for model, was_training in self._were:
-            model.train(was_training)
 
 
 def _even_batches(sources: Sequence[_Sources], batch_size: int) -> Iterator[list[int]]:

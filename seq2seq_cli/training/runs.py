@@ -62,7 +62,8 @@ def _begin_with_pretrained(model: Seq2Seq, config: Config, data: PreparedData) -
         if path:
             keys = f"model.pretrained.{name}", f"model.{part}.embedding_dim"
             found = read_pretrained(path, codec.vocabulary, embedding.embedding_dim, *keys)
-            embedding.weight[found.ids] = torch.from_numpy(found.vectors)
+            # What comes out of the embedding is the file's vector, scaled on its way or not.
+            embedding.weight[found.ids] = torch.from_numpy(found.vectors) / embedding.scale
 
 
 def check_is_free(run_dir: Path) -> None:
