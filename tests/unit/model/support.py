@@ -1,11 +1,15 @@
 """Small models and batches that the tests of model, training and decoding share."""
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from seq2seq_cli.config.model import DecoderConfig, EncoderConfig, ModelConfig, UniformInit
 from seq2seq_cli.data.batching import Batch, make_batch
-from seq2seq_cli.data.vocabulary import Ids
+from seq2seq_cli.data.vocabulary import PAD_ID, Ids
 from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
 
 SOURCE_SIZE, TARGET_SIZE = 23, 19
@@ -33,11 +37,93 @@ ARCHITECTURES = {
     ),
 }
 
+KINDS = ("dot", "general", "additive")
+PLACES = ("before", "input_feeding", "deep")
+ATTENTIONS = [("none", "deep"), *itertools.product(KINDS, PLACES)]
+"""Every kind and place; without attention there is one place."""
+
+
+def small_config(
+    kind: str = "none",
+    place: str = "deep",
+    *,
+    num_layers: int = 2,
+    residual: bool = False,
+    layer_norm: bool = False,
+    tied: str = "none",
+    bidirectional: bool = False,
+    **others: object,
+) -> ModelConfig:
+    """An architecture whose sizes all differ wherever the parts named here allow it."""
+    memory_size = 8 if kind in ("none", "dot") else 10
+    stack = {"num_layers": num_layers, "residual": residual and num_layers > 1}
+    encoder = {
+        "embedding_dim": 6 if tied == "all" else 5,
+        "hidden_size": memory_size // (2 if bidirectional else 1),
+        "bidirectional": bidirectional,
+    }
+    attention = {"kind": kind} if kind == "none" else {"kind": kind, "place": place}
+    decoder = {"embedding_dim": 6, "hidden_size": 8, "attention": attention}
+    return ModelConfig.model_validate(
+        {
+            "encoder": encoder | stack,
+            "decoder": decoder | stack,
+            "layer_norm": layer_norm,
+            "tied_embeddings": tied,
+            **others,
+        }
+    )
+
+
+def _every_part() -> Iterator[tuple[str, ModelConfig]]:
+    depths = [(1, False), (3, False), (3, True)]
+    parts = itertools.product(ATTENTIONS, depths, (False, True), ("none", "target", "all"))
+    for index, ((kind, place), (num_layers, residual), layer_norm, tied) in enumerate(parts):
+        bidirectional = index % 2 == 1
+        words = [kind, place, f"{num_layers} layers", f"tied {tied}"]
+        words += ["residual"] * residual + ["norm"] * layer_norm + ["both ways"] * bidirectional
+        config = small_config(
+            kind,
+            place,
+            num_layers=num_layers,
+            residual=residual,
+            layer_norm=layer_norm,
+            tied=tied,
+            bidirectional=bidirectional,
+        )
+        yield ", ".join(words), config
+
+
+EVERY_PART = dict(_every_part())
+"""All parts with all others; every other encoder is bidirectional."""
+
+PLAIN_AND_FULL = {
+    f"{kind} {place} {words}": small_config(kind, place, **options)  # type: ignore[arg-type]
+    for kind, place in ATTENTIONS
+    for words, options in {
+        "plain": {"num_layers": 1},
+        "full": {
+            "num_layers": 3,
+            "residual": True,
+            "layer_norm": True,
+            "tied": "target",
+            "bidirectional": True,
+        },
+    }.items()
+}
+"""Every kind and place of attention, with none of the other parts and with all of them."""
+
 
 def small_model(config: ModelConfig, seed: int = 1) -> Seq2Seq:
     """A model with weights large enough that its states and choices differ from step to step."""
-    model = Seq2Seq(config, SOURCE_SIZE, TARGET_SIZE)
+    target_size = SOURCE_SIZE if config.tied_embeddings == "all" else TARGET_SIZE
+    model = Seq2Seq(config, SOURCE_SIZE, target_size)
     initialise(model, UniformInit(scale=0.7), seed)
+    random = torch.Generator().manual_seed(seed)
+    for norm in model.modules():
+        if isinstance(norm, nn.LayerNorm):
+            norm.weight.data.uniform_(0.5, 1.5, generator=random)
+            norm.bias.data.uniform_(-0.5, 0.5, generator=random)
     return model.eval()
 
 
@@ -73,3 +159,24 @@ def row(batch: Batch, index: int) -> Batch:
         batch.src_lens[index : index + 1],
         batch.trg_ids[index : index + 1, :trg_len],
     )
+
+
+def coins(batch: Batch, *rows: Sequence[bool]) -> Tensor:
+    """For each step after the first, whether the true token is fed; rows go on and on."""
+    width = batch.trg_ids.size(1) - 2
+    return torch.tensor([list(itertools.islice(itertools.cycle(row), width)) for row in rows])
+
+
+def step_by_step_losses(model: Seq2Seq, batch: Batch, forced: Tensor | None = None) -> Tensor:
+    """The plain loop over `step`: each real token's loss in nats, sentence by sentence."""
+    decoding = model.encode(batch)
+    losses = []
+    fed = batch.trg_ids[:, 0]
+    for step in range(batch.trg_ids.size(1) - 1):
+        log_probs, decoding, _ = model.step(fed, decoding)
+        wanted = batch.trg_ids[:, step + 1]
+        losses.append(-log_probs.gather(1, wanted.unsqueeze(1)).squeeze(1))
+        guess = log_probs.argmax(dim=1)
+        if step + 2 < batch.trg_ids.size(1):
+            fed = wanted if forced is None else torch.where(forced[:, step], wanted, guess)
+    return torch.stack(losses, dim=1)[batch.trg_ids[:, 1:] != PAD_ID]

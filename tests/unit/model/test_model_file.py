@@ -13,31 +13,44 @@ import torch
 
 from seq2seq_cli.config import Config, TranslatorConfig
 from seq2seq_cli.config.data import BpeTokenizer, SpacyTokenizer, WordsTokenizer
+from seq2seq_cli.config.model import ModelConfig
 from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.data.tokenizers import load_tokenizer
 from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary
 from seq2seq_cli.errors import ModelFileError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
 from seq2seq_cli.model.seq2seq import Seq2Seq
-from tests.unit.model.support import ARCHITECTURES, small_batch, small_model
+from tests.unit.model.support import (
+    ARCHITECTURES,
+    PLACES,
+    PLAIN_AND_FULL,
+    SOURCE_SIZE,
+    TARGET_SIZE,
+    coins,
+    small_batch,
+    small_config,
+    small_model,
+)
 
 CPU = torch.device("cpu")
 TEXTS = ["der Hund läuft", "die Katze schläft", "ein Hund schläft gut"] * 5
 
 
-def words_translator() -> TranslatorFile:
-    model = small_model(ARCHITECTURES["deep"])
-    codecs = [
-        TextCodec(
-            load_tokenizer(WordsTokenizer(), b"", language),
-            Vocabulary([f"{side}{number}" for number in range(size - 4)]),
-        )
-        for side, size, language in [("s", 23, "de"), ("t", 19, "en")]
+def words_translator(architecture: ModelConfig = ARCHITECTURES["deep"]) -> TranslatorFile:
+    shared = architecture.tied_embeddings == "all"
+    vocabularies = [
+        Vocabulary([f"{side}{number}" for number in range(size - 4)])
+        for side, size in [("s", SOURCE_SIZE), ("t", TARGET_SIZE)]
     ]
-    config = TranslatorConfig.model_validate(
-        {"name": "tiny", "data": {"source": "de", "target": "en"}, "model": ARCHITECTURES["deep"]}
+    if shared:
+        vocabularies[1] = vocabularies[0]
+    source, target = (
+        TextCodec(load_tokenizer(WordsTokenizer(), b"", language), vocabulary)
+        for language, vocabulary in zip(("de", "en"), vocabularies, strict=True)
     )
-    return TranslatorFile(config, codecs[0], codecs[1], model)
+    data = {"source": "de", "target": "en", "vocabulary": {"shared": shared}}
+    config = TranslatorConfig.model_validate({"name": "tiny", "data": data, "model": architecture})
+    return TranslatorFile(config, source, target, small_model(architecture))
 
 
 def shared_bpe_translator() -> TranslatorFile:
@@ -133,6 +146,67 @@ def test_what_is_shared_is_kept_once(make: Callable[[], TranslatorFile], tmp_pat
     assert metadata["vocabularies"] == ("separate" if len(sides) == 2 else "shared")
 
 
+EVERY_WEIGHT = (
+    ARCHITECTURES
+    | PLAIN_AND_FULL
+    | {
+        f"{place} tied all": small_config("additive", place, tied="all", layer_norm=True)
+        for place in PLACES
+    }
+    | {"dropout": small_config("dot", dropout={"word": 0.1, "output": 0.2, "variational": True})}
+)
+
+
+@pytest.mark.parametrize("architecture", EVERY_WEIGHT.values(), ids=EVERY_WEIGHT.keys())
+def test_every_architecture_makes_the_round_trip(architecture: ModelConfig, tmp_path: Path) -> None:
+    translator = words_translator(architecture)
+    path = tmp_path / "m"
+    save_translator(path, translator)
+
+    loaded = load_translator(path, CPU)
+
+    assert loaded.config.model == architecture
+    before, after = (
+        dict(each.model.named_parameters(remove_duplicate=False)) for each in (translator, loaded)
+    )
+    assert [*before] == [*after]
+    for name, parameter in before.items():
+        assert torch.equal(after[name], parameter), name
+        assert after[name].requires_grad
+    batch = small_batch()
+    for forced in (None, coins(batch, [False])):
+        assert torch.equal(loaded.model(batch, forced)[0], translator.model(batch, forced)[0])
+    save_translator(tmp_path / "again", loaded)
+    assert path.read_bytes() == (tmp_path / "again").read_bytes()
+    # What is tied is one matrix in the file and in the model that comes out of it.
+    with safetensors.safe_open(path, framework="pt") as file:
+        saved = [name for name in file.keys() if name.endswith("embedding.weight")]  # noqa: SIM118
+    num_matrices = 1 if architecture.tied_embeddings == "all" else 2
+    assert len(saved) == num_matrices
+    shared = {id(after[name]) for name in after if name.endswith("embedding.weight")}
+    assert len(shared) == num_matrices
+
+
+@pytest.mark.parametrize("tied", ["target", "all"])
+def test_a_tied_matrix_stays_tied_in_training(tied: str, tmp_path: Path) -> None:
+    architecture = small_config("additive", tied=tied)
+    save_translator(tmp_path / "m", words_translator(architecture))
+    models = [
+        translator.model
+        for translator in (words_translator(architecture), load_translator(tmp_path / "m", CPU))
+    ]
+
+    for model in models:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(small_batch())[0].backward()
+            optimizer.step()
+
+    kept, loaded = (model.state_dict() for model in models)
+    torch.testing.assert_close(loaded, kept)
+
+
 def test_the_languages_of_the_config_decide_how_text_is_put_together(tmp_path: Path) -> None:
     translator = words_translator()
     data = translator.config.data.model_copy(update={"target": "fr"})
@@ -226,6 +300,76 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(ModelFileError, match=message) as caught:
         load_translator(path, CPU)
     assert str(path) in str(caught.value)
+
+
+TIED_PARTS = {
+    "the output layer's name for it": ("target", "decoder.output.embedding.weight", True),
+    "an output layer of its own": ("target", "decoder.output.weight", True),
+    "the source's name for it": ("all", "decoder.embedding.weight", True),
+    "no matrix at all": ("target", "decoder.embedding.weight", False),
+    "no matrix for both": ("all", "encoder.embedding.weight", False),
+    "no key": ("target", "decoder.attention.key.weight", False),
+    "no readout": ("target", "decoder.readout.bias", False),
+    "no norm": ("target", "encoder.norms.1.weight", False),
+}
+
+
+@pytest.mark.parametrize(("tied", "name", "extra"), TIED_PARTS.values(), ids=TIED_PARTS.keys())
+def test_a_tensor_too_many_or_too_few_is_refused(
+    tied: str, name: str, extra: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "m"
+    architecture = small_config("additive", tied=tied, layer_norm=True)
+    save_translator(path, words_translator(architecture))
+    rewrite(path, **{f"model.{name}": torch.zeros(SOURCE_SIZE, 6) if extra else None})
+
+    with pytest.raises(ModelFileError, match=f"do not fit the config inside: {name}$") as caught:
+        load_translator(path, CPU)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [10_000, None])
+def test_a_file_from_before_attention_is_read(size: int | None, tmp_path: Path) -> None:
+    translator = words_translator()
+    path = tmp_path / "m"
+    save_translator(path, translator)
+    stack = {"hidden_size": 7, "num_layers": 3}
+    old = {
+        "data": {
+            "max_length": 100,
+            "reverse_source": False,
+            "source": "de",
+            "target": "en",
+            "tokenizer": {"kind": "words", "lowercase": False, "nfc": False},
+            "vocabulary": {"max_size": size, "min_freq": 2, "shared": False},
+        },
+        "decoding": {"max_length_ratio": 2.0},
+        "model": {
+            "decoder": {"embedding_dim": 6, **stack},
+            "dropout": 0.3,
+            "encoder": {"bidirectional": False, "embedding_dim": 5, **stack},
+            "init": {"kind": "uniform", "scale": 0.08},
+        },
+        "name": "multi30k-tutorial",
+    }
+    rewrite(path, config=old)
+
+    loaded = load_translator(path, CPU)
+
+    config = loaded.config
+    assert config.model.dropout.model_dump() == {
+        "embedding": 0.3,
+        "hidden": 0.3,
+        "output": 0.0,
+        "word": 0.0,
+        "variational": False,
+    }
+    assert config.model.decoder.attention.kind == "none"
+    sizes = config.data.vocabulary.max_size
+    assert (sizes.source, sizes.target) == (size, size)
+    assert torch.equal(loaded.model(small_batch())[0], translator.model(small_batch())[0])
+    save_translator(tmp_path / "new", loaded)
+    assert load_translator(tmp_path / "new", CPU).config == config
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,206 @@
+"""The decoder against its equations, for every kind and place of attention."""
+
+import pytest
+import torch
+
+from seq2seq_cli.config.model import ModelConfig
+from seq2seq_cli.data.vocabulary import PAD_ID
+from seq2seq_cli.model.attention import Memory
+from tests.unit.model.reference import Written, read, write
+from tests.unit.model.support import (
+    ATTENTIONS,
+    KINDS,
+    PLACES,
+    PLAIN_AND_FULL,
+    coins,
+    row,
+    small_batch,
+    small_config,
+    small_model,
+)
+
+architectures = pytest.mark.parametrize(
+    "config", PLAIN_AND_FULL.values(), ids=PLAIN_AND_FULL.keys()
+)
+kinds_and_places = pytest.mark.parametrize(("kind", "place"), ATTENTIONS[1:])
+
+
+def write_reference(config: ModelConfig, index: int) -> Written:
+    sentence = row(small_batch(), index)
+    weights = small_model(config).state_dict()
+    encoded = read(weights, config, sentence.src_ids[0].tolist())
+    return write(weights, config, encoded, sentence.trg_ids[0, :-1].tolist())
+
+
+@torch.no_grad()
+@architectures
+def test_a_whole_target_is_written_as_the_equations_say(config: ModelConfig) -> None:
+    batch = small_batch()
+
+    losses, _ = small_model(config)(batch, reduction="none")
+
+    expected = []
+    for index in range(5):
+        wanted = row(batch, index).trg_ids[0, 1:]
+        log_probs = write_reference(config, index).log_probs
+        expected.append(-log_probs[torch.arange(len(wanted)), wanted])
+    torch.testing.assert_close(losses, torch.cat(expected))
+
+
+@torch.no_grad()
+@architectures
+def test_every_step_is_as_the_equations_say(config: ModelConfig) -> None:
+    model = small_model(config)
+    batch = small_batch()
+    decoding = model.encode(batch)
+    references = [write_reference(config, index) for index in range(5)]
+
+    for step in range(batch.trg_ids.size(1) - 1):
+        log_probs, decoding, looks = model.step(batch.trg_ids[:, step], decoding)
+        for index, (expected, attention) in enumerate(references):
+            if step >= len(expected):
+                continue
+            torch.testing.assert_close(log_probs[index], expected[step])
+            if looks is None:
+                assert config.decoder.attention.kind == "none"
+            else:
+                src_len = int(batch.src_lens[index])
+                torch.testing.assert_close(looks[index, :src_len], attention[step])
+
+
+@torch.no_grad()
+@architectures
+def test_a_step_looks_at_real_tokens_only(config: ModelConfig) -> None:
+    model = small_model(config)
+    batch = small_batch()
+    decoding = model.encode(batch)
+    if decoding.memory is None:
+        assert config.decoder.attention.kind == "none"
+        return
+    values, keys, mask = decoding.memory
+    assert torch.equal(mask, batch.src_ids != PAD_ID)
+    values, keys = (torch.where(mask.unsqueeze(2), part, 1e4) for part in (values, keys))
+
+    other = decoding._replace(memory=Memory(values, keys, mask))
+    for fed in batch.trg_ids[:, :-1].unbind(1):
+        log_probs, decoding, weights = model.step(fed, decoding)
+        other_log_probs, other, other_weights = model.step(fed, other)
+        assert weights is not None
+        torch.testing.assert_close(weights.sum(dim=1), torch.ones(5))
+        assert not weights[~mask].any()
+        torch.testing.assert_close(other_weights, weights)
+        torch.testing.assert_close(other_log_probs, log_probs)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["general", "additive"])
+def test_keys_are_made_once_for_each_batch_of_sentences(kind: str, place: str) -> None:
+    model = small_model(small_config(kind, place))
+    batch = small_batch()
+    calls: list[object] = []
+    assert model.decoder.attention is not None
+    assert model.decoder.attention.key is not None
+    model.decoder.attention.key.register_forward_hook(lambda *_: calls.append(None))
+
+    model(batch)
+    assert len(calls) == 1
+    model(batch, coins(batch, [False]))
+    assert len(calls) == 2
+    decoding = model.encode(batch)
+    for fed in batch.trg_ids.unbind(1):
+        decoding = model.step(fed, decoding)[1]
+    decoding = decoding.select(torch.tensor([1, 1, 4]))
+    model.step(torch.tensor([4, 5, 6]), decoding)
+    assert len(calls) == 3
+
+
+@architectures
+def test_a_gradient_reaches_every_weight_and_no_padding(config: ModelConfig) -> None:
+    model = small_model(config)
+    batch = small_batch()
+
+    model(batch)[0].backward()
+
+    is_read = config.decoder.attention.kind != "none"  # else the last norm's outputs have no reader
+    for name, parameter in model.named_parameters():
+        if is_read or not name.startswith("encoder.norms.2"):
+            assert parameter.grad is not None, name
+            if "embedding" not in name:
+                assert (parameter.grad != 0).all(), name
+    fed = {"encoder": batch.src_ids, "decoder": batch.trg_ids[:, :-1][batch.trg_ids[:, 1:] != 0]}
+    if config.tied_embeddings != "none":
+        del fed["decoder"]  # every row is the output layer's too
+    for side, token_ids in fed.items():
+        gradient = model.get_parameter(f"{side}.embedding.weight").grad
+        assert gradient is not None
+        touched = gradient.any(dim=1).nonzero().squeeze(1).tolist()
+        assert touched == sorted({*token_ids.flatten().tolist()} - {PAD_ID})
+
+
+@torch.no_grad()
+@kinds_and_places
+def test_the_place_decides_what_the_first_weights_may_depend_on(kind: str, place: str) -> None:
+    """`before` looks with the last state: the word that is fed comes too late for its weights."""
+    model = small_model(small_config(kind, place))
+    decoding = model.encode(small_batch())
+
+    (_, _, one), (_, _, other) = (model.step(torch.full((5,), token), decoding) for token in (5, 6))
+
+    assert one is not None
+    assert other is not None
+    assert torch.equal(one, other) == (place == "before")
+
+
+@torch.no_grad()
+@kinds_and_places
+def test_only_input_feeding_hands_on_what_the_output_layer_read(kind: str, place: str) -> None:
+    for tied, size in [("none", 8), ("target", 6)]:
+        model = small_model(small_config(kind, place, tied=tied))
+        decoding = model.encode(small_batch())
+        feeds = place == "input_feeding"
+        assert decoding.state.feed.shape == (5, size if feeds else 0)
+        assert not decoding.state.feed.any()
+
+        read: list[torch.Tensor] = []
+        model.decoder.output.register_forward_pre_hook(
+            lambda _, args, kept=read: kept.append(*args)
+        )
+        _, decoding, _ = model.step(torch.full((5,), 7), decoding)
+
+        if feeds:
+            assert torch.equal(decoding.state.feed, read[0])
+
+
+@torch.no_grad()
+@kinds_and_places
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_one_call_sees_the_same_weights_as_steps(kind: str, place: str, num_layers: int) -> None:
+    model = small_model(small_config(kind, place, num_layers=num_layers))
+    batch = small_batch()
+    decoding = model.encode(batch)
+    fed = batch.trg_ids[:, :-1]
+    noise = model.decoder.draw(5, fed.device)
+
+    _, state, weights = model.decoder(fed, decoding.state, decoding.memory, noise)
+
+    looks = []
+    for token_ids in fed.unbind(1):
+        _, decoding, look = model.step(token_ids, decoding)
+        assert look is not None
+        looks.append(look)
+    torch.testing.assert_close(weights, torch.stack(looks, dim=1))
+    torch.testing.assert_close(state, decoding.state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_deep_runs_every_layer_over_the_whole_target_at_once(kind: str) -> None:
+    model = small_model(small_config(kind, "deep", num_layers=3))
+    batch = small_batch()
+    calls: list[object] = []
+    for layer in model.decoder.lstm.layers:
+        layer.register_forward_hook(lambda *_: calls.append(None))
+
+    model(batch)
+
+    assert len(calls) == 3

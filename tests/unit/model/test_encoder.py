@@ -1,0 +1,88 @@
+"""The encoder against its equations, and what it makes of padding."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seq2seq_cli.config.model import ModelConfig
+from tests.unit.model.reference import read
+from tests.unit.model.support import row, small_batch, small_config, small_model, widened
+
+ENCODERS = {
+    f"{num_layers} layers{', both ways' * both}{', residual' * residual}{', norm' * norm}": (
+        small_config(
+            num_layers=num_layers,
+            bidirectional=both,
+            residual=residual,
+            layer_norm=norm,
+            tied="all" if norm else "none",
+        )
+    )
+    for num_layers, residual in [(1, False), (3, False), (3, True)]
+    for both in (False, True)
+    for norm in (False, True)
+}
+encoders = pytest.mark.parametrize("config", ENCODERS.values(), ids=ENCODERS.keys())
+
+
+@torch.no_grad()
+@encoders
+def test_a_batch_is_read_as_the_equations_say(config: ModelConfig) -> None:
+    model = small_model(config)
+    batch = small_batch()
+
+    encoded = model.encoder(batch.src_ids, batch.src_lens)
+
+    for index, length in enumerate(batch.src_lens.tolist()):
+        src_ids = row(batch, index).src_ids[0].tolist()
+        memory, hidden, cell = read(model.state_dict(), config, src_ids)
+        torch.testing.assert_close(encoded.memory[index, :length], torch.stack(memory))
+        torch.testing.assert_close(encoded.state.hidden[:, index], torch.stack(hidden))
+        torch.testing.assert_close(encoded.state.cell[:, index], torch.stack(cell))
+
+
+@torch.no_grad()
+@encoders
+def test_padding_never_changes_what_is_read(config: ModelConfig) -> None:
+    model = small_model(config)
+    batch = small_batch()
+    wide = widened(batch, 4)
+
+    encoded = model.encoder(batch.src_ids, batch.src_lens)
+    wide_encoded = model.encoder(wide.src_ids, wide.src_lens)
+
+    torch.testing.assert_close(wide_encoded.state, encoded.state)
+    assert wide_encoded.mask.sum(dim=1).tolist() == batch.src_lens.tolist()
+    torch.testing.assert_close(wide_encoded.memory[wide_encoded.mask], encoded.memory[encoded.mask])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("variational", [False, True])
+def test_dropout_stands_between_the_layers(variational: bool, bidirectional: bool) -> None:
+    dropout = {"embedding": 0.0, "hidden": 0.5, "variational": variational}
+    config = small_config(num_layers=3, residual=True, bidirectional=bidirectional, dropout=dropout)
+    encoder = small_model(config).encoder.train()
+    reads: list[list[Tensor]] = []
+    written: list[Tensor] = []
+    for layer in encoder.layers:
+        assert isinstance(layer, nn.ModuleList)
+        reads.append([])
+        for lstm in layer:
+            lstm.register_forward_pre_hook(lambda _, args, calls=reads[-1]: calls.append(args[0]))
+            lstm.register_forward_hook(lambda _, __, result: written.append(result[0]))
+    batch = small_batch(src_lens=(6, 6, 6), trg_lens=(1, 1, 1))
+    torch.manual_seed(0)
+
+    encoded = encoder(batch.src_ids, batch.src_lens)
+
+    for calls in reads[1:]:
+        dropped = calls[0] == 0
+        assert 0.2 < dropped.float().mean().item() < 0.8
+        assert (dropped == dropped[:, :1]).all().item() == variational
+        if bidirectional:  # both directions read the same
+            torch.testing.assert_close(calls[1].flip(1), calls[0])
+    if bidirectional:
+        forwards, backwards = written[0::2], (output.flip(1) for output in written[1::2])
+        written = [torch.cat(both, dim=2) for both in zip(forwards, backwards, strict=True)]
+    torch.testing.assert_close(encoded.memory, sum(written))  # the residual path loses nothing
