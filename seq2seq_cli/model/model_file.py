@@ -110,6 +110,8 @@ def _assemble(
         key = ".".join(map(str, first["loc"]))
         raise ModelFileError(f"the config inside does not fit: {key}: {first['msg']}") from error
     shared = metadata.get("vocabularies") == "shared"
+    if shared != config.data.vocabulary.shared:
+        raise ModelFileError("the vocabularies inside do not fit the config inside")
     source, target = _read_codecs(config, tensors, shared)
     with torch.device("meta"):  # shapes only: nothing is allocated before they are checked
         model = Seq2Seq(config.model, len(source.vocabulary), len(target.vocabulary))

@@ -73,6 +73,8 @@ class Seq2Seq(nn.Module):
             output_dropout=output_dropout,
             layer_norm=config.layer_norm,
         )
+        if not self.decoder.attention:  # nobody reads the encoder's top output, but its state
+            self.encoder.norms[-1] = nn.Identity()
         from_encoder = config.encoder.num_layers, self.encoder.output_size
         to_decoder = config.decoder.num_layers, config.decoder.hidden_size
         self.bridge = (

@@ -300,9 +300,10 @@ def test_weights_start_as_configured(init: InitConfig, name: str) -> None:
                 assert near * bound < matrix.abs().max() <= bound, name
 
 
-def test_there_are_norms_for_every_layer_or_none() -> None:
+@pytest.mark.parametrize(("kind", "num_norms"), [("none", 5), ("general", 6)])
+def test_there_are_norms_for_every_output_that_is_read(kind: str, num_norms: int) -> None:
     for layer_norm in (False, True):
-        model = small_model(small_config(num_layers=3, layer_norm=layer_norm))
+        model = small_model(small_config(kind, num_layers=3, layer_norm=layer_norm))
         names = {name for name, _ in model.named_parameters() if ".norms." in name}
         parts = {name.rpartition(".")[0] for name in names}
-        assert len(parts) == (6 if layer_norm else 0)
+        assert len(parts) == (num_norms if layer_norm else 0)
