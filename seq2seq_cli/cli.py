@@ -111,8 +111,8 @@ def _reporting(debug: bool = False) -> Iterator[None]:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         _fail(
-            "out of memory: lower training.batch_size (or --batch-size) or the sizes of the "
-            "model; `seq2seq train --dry-run` measures what a config takes",
+            "out of memory: lower training.batch_size (or --batch-size, --beam-size) or the sizes "
+            "of the model; `seq2seq train --dry-run` measures what a config takes",
             1,
             debug,
         )
@@ -304,7 +304,7 @@ def translate(
             min=1,
             max=10_000,
             metavar="N",
-            help="The N best translations of each line, as a Moses n-best list.",
+            help="The N best translations of each line; from 2 on, as a Moses n-best list.",
         ),
     ] = None,
     length_penalty: Annotated[
@@ -416,7 +416,7 @@ def translate(
             from seq2seq_cli.evaluation.heatmap import picture_format
 
             picture_format(attention)
-        output = output_name or "-"
+        output = "-" if output_name is None else output_name
         check_output("--output", output)
         lines = [] if interactive else input_lines(texts or [], input_name)
         locations = locate_models(models or [])
@@ -504,10 +504,7 @@ def _replacements(translator: Translator, dictionary: Path | None) -> dict[str, 
         raise UsageError(
             f"--dictionary: the model reads {tokenizer.kind} tokens, and a dictionary has words"
         )
-    found = read_dictionary(dictionary)
-    if tokenizer.lowercase:
-        return {word.lower(): translation.lower() for word, translation in found.items()}
-    return found
+    return read_dictionary(dictionary, lowercase=tokenizer.lowercase)
 
 
 def _one_sentence(lines: Iterable[str]) -> list[str]:

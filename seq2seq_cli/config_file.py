@@ -244,7 +244,9 @@ def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> st
     if kind == "path_type":
         return f"must be a file or {{source: FILE, target: FILE}}, not {shown}"
     if kind in {"model_type", "model_attributes_type", "dict_type", "union_tag_not_found"}:
-        return f"must be a mapping of keys ({', '.join(_keys_at(keys))}), not {shown}"
+        names = _keys_at(keys)
+        hint = f"; write {{kind: {value}}}" if names[0] == "kind" and isinstance(value, str) else ""
+        return f"must be a mapping of keys ({', '.join(names)}), not {shown}{hint}"
     if kind == "string_pattern_mismatch":
         wanted = {"device": "auto, cpu, cuda, cuda:N or mps"}.get(
             keys[-1], "letters, digits, - _ . + only"

@@ -19,7 +19,7 @@ from seq2seq_cli.evaluation.heatmap import attention_blocks
 
 HELP = """\
 Type a sentence to see its translation; words that the model does not know are marked [so?].
-/nbest [N]   the N best translations of the last sentence, with their scores
+/nbest [N]   the N best translations of the last sentence: score / length ^ penalty, score, text
 /attention   where the model looked while it wrote the last translation
 /help        this
 /quit        leave, as Ctrl-D does; Ctrl-C drops the line"""
@@ -132,8 +132,8 @@ class Session:
             options = replace(options, beam_size=max(beam_size, int(number)))
         candidates = self._translate(last.source, options).candidates
         return "\n".join(
-            f"{place:>3}  {candidate.score:8.3f}  {harmless(candidate.text)}"
-            for place, candidate in enumerate(candidates, 1)
+            f"{place:>3} {it.ranking:7.3f} {it.score:8.3f}  {harmless(it.text)}"
+            for place, it in enumerate(candidates, 1)
         )
 
     def _attention(self) -> str:

@@ -79,6 +79,12 @@ class TextCodec:
         """Ids without <sos> and <eos>; none for a blank text."""
         return self.vocabulary.to_ids(self.tokenizer.tokenize(text))
 
+    def encode_translation(self, text: str) -> Ids:
+        """Ids of a translation as `decode` writes it: an `<unk>` in it is one unknown word."""
+        unknown = np.array([UNK_ID], dtype=np.int32)
+        parts = [self.encode(part) for part in text.split(SPECIAL_TOKENS[UNK_ID])]
+        return np.concatenate([parts[0], *(ids for part in parts[1:] for ids in (unknown, part))])
+
     def encode_sampled(self, texts: Sequence[str], seed: int) -> list[Ids]:
         """Ids of texts for training: subwords partly drawn at random, where the tokenizer has
         dropout. They depend on nothing but the texts, all of them, and the seed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -32,20 +33,22 @@ class Ensemble:
         self, token_ids: Tensor, decodings: Sequence[Decoding]
     ) -> tuple[Tensor, list[Decoding], Tensor | None]:
         """As `Seq2Seq.step`. The attention weights are those of the first model."""
-        steps = [
-            model.step(token_ids, decoding)
-            for model, decoding in zip(self.models, decodings, strict=True)
-        ]
-        log_probs, after, weights = zip(*steps, strict=True)
-        return self._average(log_probs), list(after), weights[0]
+        after, looks = [], []
+
+        def steps() -> Iterator[Tensor]:
+            for model, decoding in zip(self.models, decodings, strict=True):
+                log_probs, stepped, look = model.step(token_ids, decoding)
+                after.append(stepped)
+                looks.append(look)
+                yield log_probs
+
+        return self._average(steps()), after, looks[0]
 
     def token_log_probs(self, batches: Sequence[Batch]) -> Tensor:
         """Log-probability of each real target token, <eos> counted, sentence by sentence."""
         return self._average(
-            [
-                -model(batch, reduction="none")[0]
-                for model, batch in zip(self.models, batches, strict=True)
-            ]
+            -model(batch, reduction="none")[0]
+            for model, batch in zip(self.models, batches, strict=True)
         )
 
     def losses(self, batches: Iterable[Sequence[Batch]], device: torch.device) -> Losses:
@@ -73,7 +76,7 @@ class Ensemble:
             fed = log_probs.argmax(dim=1)
         return loss
 
-    def _average(self, log_probs: Sequence[Tensor]) -> Tensor:
-        if len(log_probs) == 1:
-            return log_probs[0]
-        return torch.stack(list(log_probs)).logsumexp(dim=0) - math.log(len(log_probs))
+    def _average(self, log_probs: Iterable[Tensor]) -> Tensor:
+        """Of each model's, taken in one by one: over large vocabularies they are large."""
+        total = reduce(torch.logaddexp, log_probs)
+        return total - math.log(len(self.models)) if len(self.models) > 1 else total

@@ -35,7 +35,9 @@ def score_lines(
             "source": source,
             "translation": target,
             "score": score.score,
+            "n_best": [],
             "tokens": score.tokens,
+            "attention": None,
             "flags": score.flags,
         }
         yield json_line(values) if as_json else repr(score.score)
@@ -45,14 +47,16 @@ def rescored_lines(
     sources: Iterable[str], groups: Iterable[list[Entry]], *, n_best: int, as_json: bool
 ) -> Iterator[str]:
     """As `translation_lines`, of what an n-best list holds for each source line; a line for which
-    it has nothing stays blank."""
+    it has nothing stays blank. Scores are the list's totals."""
     for source, entries in zip(sources, groups, strict=True):
         kept = entries[:n_best]
         best = {"translation": kept[0].text, "score": kept[0].total} if kept else None
         if as_json:
             candidates = [{"translation": entry.text, "score": entry.total} for entry in kept]
             empty = {"translation": "", "score": 0.0}
-            yield json_line({"source": source, **(best or empty), "n_best": candidates})
+            unknown = {"tokens": [], "attention": None, "flags": []}
+            values = {"source": source, **(best or empty), "n_best": candidates}
+            yield json_line(values | unknown)
         elif n_best > 1:
             yield from map(format_entry, kept)
         else:
@@ -92,6 +96,6 @@ def _counted(translations: Iterable[Translation]) -> Iterator[Translation]:
         capped += "length_capped" in translation.flags
         yield translation
     if truncated:
-        logger.warning("%d lines were longer than data.max_length and cut to it", truncated)
+        logger.warning("cut to data.max_length, being longer: %d of the lines", truncated)
     if capped:
-        logger.warning("%d translations were ended at the length limit", capped)
+        logger.warning("ended at the length limit: %d of the translations", capped)

@@ -184,8 +184,8 @@ class Translator:
         beam_size = options.n_best if sampling else _or(options.beam_size, config.beam_size)
         if options.n_best > beam_size:
             raise UsageError(
-                f"{options.n_best} translations of each line need a beam as large, "
-                f"and it is {beam_size}"
+                f"{options.n_best} translations of each line need a beam as large, and it is "
+                f"{beam_size}: --beam-size {options.n_best}"
             )
         return SearchOptions(
             beam_size,
@@ -254,10 +254,10 @@ class Translator:
 
     def _score_pool(self, pairs: list[tuple[str, str]], batch_size: int) -> list[Score]:
         sources = [_Sources(file, [source for source, _ in pairs]) for file in self.files]
-        targets = [self.file.target.encode(target) for _, target in pairs]
+        targets = [self.file.target.encode_translation(target) for _, target in pairs]
         scores = [-math.inf if len(target) else 0.0 for target in targets]
         with evaluating(self.ensemble.models), torch.inference_mode():
-            for chosen in _even_batches(sources, batch_size):
+            for chosen in _even_batches(sources, batch_size, [len(ids) for ids in targets]):
                 wanted = [targets[i] for i in chosen]
                 batches = [source.batch(chosen, wanted).to(self.device) for source in sources]
                 log_probs = self.ensemble.token_log_probs(batches)
@@ -319,10 +319,15 @@ class _Sources:
         return [name for name, is_set in flags.items() if is_set]
 
 
-def _even_batches(sources: Sequence[_Sources], batch_size: int) -> Iterator[list[int]]:
+def _even_batches(
+    sources: Sequence[_Sources], batch_size: int, target_lengths: Sequence[int] = ()
+) -> Iterator[list[int]]:
     """Numbers of the lines that have tokens, in batches of similar lengths."""
     lengths = list(zip(*([len(ids) for ids in source.ids] for source in sources), strict=True))
-    order = sorted((i for i, each in enumerate(lengths) if all(each)), key=lambda i: lengths[i])
+    order = sorted(
+        (i for i, each in enumerate(lengths) if all(each)),
+        key=lambda i: (lengths[i], target_lengths[i] if target_lengths else 0),
+    )
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 

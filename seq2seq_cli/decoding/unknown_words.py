@@ -19,13 +19,13 @@ from seq2seq_cli.errors import DataError
 _UNKNOWN = SPECIAL_TOKENS[UNK_ID]
 
 
-def read_dictionary(path: Path) -> dict[str, str]:
+def read_dictionary(path: Path, *, lowercase: bool = False) -> dict[str, str]:
     """Translations of words, the words (not what they translate to) in NFC.
 
     A line is a word, a tab and its translation, perhaps with another tab and a probability (or its
     logarithm); in a line without tabs, the translation is what follows the first white space. Of
     several translations of a word, the most probable one counts, those without a number last, and
-    of equals the first. Blank lines are skipped.
+    of equals the first. Blank lines are skipped. lowercase: for a model that knows no case.
 
     Raises DataError, with the line, for one that is no entry; further as `read_lines` does.
     """
@@ -34,7 +34,7 @@ def read_dictionary(path: Path) -> dict[str, str]:
         if not line.strip():
             continue
         try:
-            word, translation, probability = _parse(line)
+            word, translation, probability = _parse(line.lower() if lowercase else line)
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
         if word not in found or probability > found[word][0]:

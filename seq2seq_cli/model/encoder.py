@@ -37,9 +37,16 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, config: EncoderConfig, embedding: Embedding, dropout: Dropout, layer_norm: bool
+        self,
+        config: EncoderConfig,
+        embedding: Embedding,
+        dropout: Dropout,
+        *,
+        layer_norm: bool,
+        output_is_read: bool,
     ) -> None:
-        """dropout: between layers."""
+        """dropout: between layers; output_is_read: by attention, not just the state by the
+        decoder."""
         super().__init__()
         self.output_size = config.output_size
         self.residual = config.residual
@@ -51,6 +58,8 @@ class Encoder(nn.Module):
             for size in sizes
         )
         self.norms = layer_norms(layer_norm, self.output_size, config.num_layers)
+        if not output_is_read:
+            self.norms[-1] = nn.Identity()
         self.dropout = dropout
 
     def forward(self, src_ids: Tensor, src_lens: Tensor) -> Encoded:

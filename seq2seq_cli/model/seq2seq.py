@@ -62,7 +62,8 @@ class Seq2Seq(nn.Module):
             if tied == "all"
             else embedding(source_size, config.encoder.embedding_dim, is_tied=False),
             hidden_dropout,
-            config.layer_norm,
+            layer_norm=config.layer_norm,
+            output_is_read=config.decoder.attention.kind != "none",
         )
         self.decoder = Decoder(
             config.decoder,
@@ -73,8 +74,6 @@ class Seq2Seq(nn.Module):
             output_dropout=output_dropout,
             layer_norm=config.layer_norm,
         )
-        if not self.decoder.attention:  # nobody reads the encoder's top output, but its state
-            self.encoder.norms[-1] = nn.Identity()
         from_encoder = config.encoder.num_layers, self.encoder.output_size
         to_decoder = config.decoder.num_layers, config.decoder.hidden_size
         self.bridge = (

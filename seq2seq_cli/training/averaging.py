@@ -20,7 +20,7 @@ class WeightAverage:
 
     ema: after step t, mean <- d * mean + (1 - d) * weights, d = min(decay, (1 + t) / (10 + t)), so
     that the first steps are soon forgotten. last: the mean of the weights at the last validations
-    (checkpoint averaging).
+    (checkpoint averaging); they are kept in main memory, of which there is more than on a GPU.
     """
 
     def __init__(self, config: AveragingConfig, model: Seq2Seq) -> None:
@@ -29,7 +29,7 @@ class WeightAverage:
         kept = config.checkpoints if isinstance(config, LastAveraging) else 1
         self._means: deque[_Weights] = deque(maxlen=kept)
         if isinstance(config, EmaAveraging):
-            self._means.append(self._copy())
+            self._means.append(_copied(self._weights))
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -43,7 +43,7 @@ class WeightAverage:
     def before_validation(self) -> None:
         """Take in the weights that a validation is about to look at."""
         if isinstance(self._config, LastAveraging):
-            self._means.append(self._copy())
+            self._means.append(_copied(self._weights, "cpu"))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -51,7 +51,7 @@ class WeightAverage:
         if not self._means:
             yield
             return
-        own = self._copy()
+        own = _copied(self._weights, "cpu")
         self._set({name: self._mean(name) for name in own})
         try:
             yield
@@ -75,16 +75,17 @@ class WeightAverage:
         if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
             raise ValueError("they do not fit the model and training.averaging")
         for mean in means:
-            self._means.append(
-                {name: tensors[mean[name]].to(weights[name], copy=True) for name in weights}
-            )
+            saved = {name: tensors[mean[name]] for name in weights}
+            is_ema = isinstance(self._config, EmaAveraging)
+            self._means.append(_copied(saved, self._device if is_ema else "cpu"))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
 
     @property
     def _weights(self) -> _Weights:
         return {name: parameter.detach() for name, parameter in self._model.named_parameters()}
-
-    def _copy(self) -> _Weights:
-        return {name: weight.clone() for name, weight in self._weights.items()}
 
     def _mean(self, name: str) -> Tensor:
         total = self._means[0][name].clone()
@@ -96,3 +97,8 @@ class WeightAverage:
     def _set(self, values: _Weights) -> None:
         for name, weight in self._weights.items():
             weight.copy_(values[name])
+
+
+def _copied(weights: _Weights, device: torch.device | str | None = None) -> _Weights:
+    """A copy, on a device of its own where one is named."""
+    return {name: weight.to(device or weight.device, copy=True) for name, weight in weights.items()}

@@ -112,7 +112,7 @@ def load_checkpoint(run_dir: Path, device: torch.device) -> Checkpoint:
         return Checkpoint(
             translator,
             _load_tensors(folder / "optimizer.safetensors", device),
-            _load_tensors(averages, device) if averages.exists() else {},
+            _load_tensors(averages, torch.device("cpu")) if averages.exists() else {},
             TrainingState(**json.loads((folder / "state.json").read_text(encoding="utf-8"))),
         )
     except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:

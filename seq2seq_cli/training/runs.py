@@ -12,7 +12,7 @@ from seq2seq_cli.config import Config
 from seq2seq_cli.config_file import changed_keys, dump_config, load_config
 from seq2seq_cli.data.preparation import PreparedData, prepare
 from seq2seq_cli.data.pretrained import read_pretrained
-from seq2seq_cli.errors import ConfigError, RunDirectoryError
+from seq2seq_cli.errors import ConfigError, DataError, RunDirectoryError
 from seq2seq_cli.files import write_text
 from seq2seq_cli.locate import BEST_MODEL
 from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
@@ -44,6 +44,9 @@ def new_trainer(config: Config, device: torch.device, precision: torch.dtype) ->
 
     Raises DataError, ConfigError, DownloadError.
     """
+    for side, path in config.model.pretrained:
+        if path and not path.is_file():  # known before the data is read, which may take long
+            raise DataError(f"model.pretrained.{side}: {path}: no such file")
     data = prepare(config.data)
     model = Seq2Seq(config.model, len(data.source.vocabulary), len(data.target.vocabulary))
     initialise(model, config.model.init, derived_seed(config.seed, "initialisation"))
@@ -61,7 +64,10 @@ def _begin_with_pretrained(model: Seq2Seq, config: Config, data: PreparedData) -
     ):
         if path:
             keys = f"model.pretrained.{name}", f"model.{part}.embedding_dim"
-            found = read_pretrained(path, codec.vocabulary, embedding.embedding_dim, *keys)
+            try:
+                found = read_pretrained(path, codec.vocabulary, embedding.embedding_dim, *keys)
+            except DataError as error:
+                raise DataError(f"{keys[0]}: {error}") from error
             # What comes out of the embedding is the file's vector, scaled on its way or not.
             embedding.weight[found.ids] = torch.from_numpy(found.vectors) / embedding.scale
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -134,6 +137,11 @@ def call_command(*arguments: str | Path, cwd: Path, stdin: bytes | None = b"") -
     return Result(code, result_out, result_err)
 
 
+def objects(result: Result) -> list[dict[str, Any]]:
+    """What --json printed, line by line."""
+    return [json.loads(line) for line in result.lines]
+
+
 def assert_refused(result: Result, *fragments: str, num_errors: int = 1) -> None:
     """A mistake of the person: exit code 2, nothing on stdout, an error line each, no traceback."""
     assert "Traceback" not in result.err, result.err
@@ -185,10 +193,25 @@ def sentence_pairs(num_pairs: int) -> list[tuple[str, str]]:
     return pairs[:num_pairs]
 
 
-def write_data(folder: Path) -> None:
+def named_pairs(num_pairs: int) -> list[tuple[str, str]]:
+    """`sentence_pairs` in tokens parted by spaces, two in five about somebody whose name comes in
+    no other."""
+
+    def changed(text: str, name: str) -> str:
+        return re.sub(r"^(Anna|Ein Hund|A dog)\b", name, text[:-1]) + f" {text[-1]}"
+
+    return [
+        (changed(source, f"Name{number}"), changed(target, f"Name{number}"))
+        for number, (source, target) in enumerate(sentence_pairs(num_pairs))
+    ]
+
+
+def write_data(
+    folder: Path, make_pairs: Callable[[int], list[tuple[str, str]]] = sentence_pairs
+) -> None:
     """Write {train,valid,test}.{de,en} and tiny.yaml, which names them."""
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = iter(sentence_pairs(sum(SPLITS.values())))
+    pairs = iter(make_pairs(sum(SPLITS.values())))
     for split, size in SPLITS.items():
         write_pairs(folder, split, list(itertools.islice(pairs, size)))
     (folder / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
@@ -232,6 +255,41 @@ def trained(tmp_path_factory: pytest.TempPathFactory, _fonts_are_searched_once: 
     result = run_command("train", "--config", folder / "tiny.yaml", cwd=folder)
     assert result.code == 0, result.err
     return Trained(folder, result)
+
+
+ATTENDING = (
+    "data.tokenizer={kind: whitespace}",
+    "data.vocabulary={min_freq: 2}",
+    "model.decoder.attention={kind: general, place: input_feeding}",
+    "training.epochs=12",
+)
+
+
+@pytest.fixture(scope="session")
+def attending(tmp_path_factory: pytest.TempPathFactory, _fonts_are_searched_once: None) -> Trained:
+    """As `trained`, with attention. Its tokens stand between spaces: a translation spells out its
+    tokens. Names are <unk> to it, in both languages."""
+    folder = tmp_path_factory.mktemp("attending")
+    write_data(folder, named_pairs)
+    changes = [word for change in ATTENDING for word in ("--set", change)]
+    result = call_command("train", "--config", "tiny.yaml", *changes, cwd=folder)
+    assert result.code == 0, result.err
+    return Trained(folder, result)
+
+
+@pytest.fixture(scope="session")
+def second(attending: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of another model on `attending`'s data, which has learned less."""
+    run_dir = tmp_path_factory.mktemp("second") / "run"
+    changes = [
+        word
+        for change in (*ATTENDING, "seed=2", "training.max_steps=100", "decoding.beam_size=2")
+        for word in ("--set", change)
+    ]
+    words = ("train", "--config", "tiny.yaml", "--run-dir", run_dir)
+    result = call_command(*words, *changes, cwd=attending.folder)
+    assert result.code == 0, result.err
+    return run_dir
 
 
 @pytest.fixture

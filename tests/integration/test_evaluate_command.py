@@ -204,6 +204,85 @@ def test_model_is_named_in_each_way(
         assert found["model"] == str(trained.model)
 
 
+@pytest.mark.parametrize("options", [[], ["--beam-size", "1"], ["--beam-size", "4"]])
+def test_beam_is_as_wide_as_asked_for_or_as_the_config_says(
+    attending: Trained, second: Path, empty_dir: Path, options: list[str]
+) -> None:
+    hypotheses = empty_dir / "hyp.txt"
+    files = ("--source", "test.de", "--reference", "test.en")
+    words: list[str | Path] = ["--model", second, *files, *options]
+    found = results(evaluate(attending, "--json", "--bleu", *words, "--output", hypotheses))
+
+    translated = call_command(
+        *("translate", "--model", second, "--input", "test.de"),
+        *(options or ["--beam-size", "2"]),  # what its config says
+        cwd=attending.folder,
+    )
+    assert hypotheses.read_bytes().decode() == translated.out
+    widest = results(evaluate(attending, "--json", "--bleu", *words, "--beam-size", "50"))
+    assert found["bleu"] != widest["bleu"]
+
+
+def test_a_model_twice_scores_as_the_model(attending: Trained) -> None:
+    once = results(evaluate(attending, "--json", "--model", "tiny"))
+    words = ("--model", "tiny", "--model", attending.model)
+    twice = results(evaluate(attending, "--json", *words))
+    assert twice.keys() == once.keys()
+    assert twice["model"] == f"runs/tiny/best.safetensors, {attending.model}"
+    for key in ("split", "pairs", "bleu", "chrf"):
+        assert twice[key] == once[key]
+    for key in LOSSES:
+        assert twice[key] == pytest.approx(once[key], rel=1e-4)
+
+
+def test_an_ensemble_is_scored_as_one(attending: Trained, second: Path, empty_dir: Path) -> None:
+    one, other, both = (
+        results(evaluate(attending, "--json", *models))
+        for models in (
+            ["--model", "tiny"],
+            ["--model", second],
+            ["--model", "tiny", "--model", second, "--output", empty_dir / "hyp.txt"],
+        )
+    )
+    assert both.keys() == COMMON | LOSSES | {"bleu", "chrf"}
+    assert (both["split"], both["pairs"]) == ("test", SPLITS["test"])
+    # An average of probabilities is never below the average of their logarithms.
+    assert both["loss"] < (one["loss"] + other["loss"]) / 2
+    assert both["loss"] not in (one["loss"], other["loss"])
+    assert both["perplexity"] == pytest.approx(math.exp(both["loss"]))
+    assert both["free_running_perplexity"] == pytest.approx(math.exp(both["free_running_loss"]))
+    models = ("--model", "tiny", "--model", second)
+    translated = call_command("translate", *models, "--input", "test.de", cwd=attending.folder)
+    assert (empty_dir / "hyp.txt").read_bytes().decode() == translated.out
+
+
+def test_the_table_names_every_model(attending: Trained, second: Path) -> None:
+    head, *_ = evaluate(attending, "--bleu", "--model", "tiny", "--model", second).lines
+    models = f"runs/tiny/best.safetensors, {second / 'best.safetensors'}"
+    assert head == f"{models}, test split, 20 pairs"
+
+
+def test_data_are_those_of_the_first_model(attending: Trained, second: Path) -> None:
+    words = ("--json", "--loss", "--model", second)
+    assert results(evaluate(attending, *words, "--model", attending.model))["pairs"] == 20
+    reverse = ("--json", "--loss", "--model", attending.model, "--model", second)
+    assert_refused(evaluate(attending, *reverse), "--source", "--reference")
+
+
+def test_models_with_different_target_vocabularies_are_refused(
+    attending: Trained, trained: Trained
+) -> None:
+    result = evaluate(attending, "--model", "tiny", "--model", trained.model)
+    assert_refused(result, "runs/tiny/best.safetensors", str(trained.model), "target tokens, not")
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "1e3", "1" + "0" * 30])
+def test_beams_that_are_none(trained: Trained, size: str) -> None:
+    result = evaluate(trained, f"--beam-size={size}")
+    assert (result.code, result.out) == (2, "")
+    assert "'--beam-size'" in result.err
+
+
 def test_model_that_lower_cases_is_scored_with_a_warning(data_dir: Path) -> None:
     words = ("--set", "data.tokenizer.lowercase=true", "--set", "training.max_steps=1")
     train = ("train", "--config", data_dir / "tiny.yaml", *words)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,23 +18,19 @@ from tests.integration.conftest import (
     call_command,
     command,
     environment,
+    objects,
     run_command,
     sentence_pairs,
     snapshot,
 )
 
 SENTENCES = [source for source, _ in sentence_pairs(60)]
-KEYS = {"source", "translation", "score", "tokens", "flags"}
-CONTRACT_KEYS = {*KEYS, "n_best", "attention"}
+KEYS = {"source", "translation", "score", "n_best", "tokens", "source_tokens", "attention", "flags"}
 
 
 def translate(trained: Trained, *arguments: str | Path, stdin: bytes | None = b"") -> Result:
     """In this process, with the latest run under the trained folder."""
     return call_command("translate", *arguments, cwd=trained.folder, stdin=stdin)
-
-
-def objects(result: Result) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.lines]
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +106,25 @@ def test_json_has_the_keys_of_the_contract(trained: Trained, expected: dict[str,
     assert [line["source"] for line in found] == [*SENTENCES, ""]
     assert [line["translation"] for line in found] == [*expected.values(), ""]
     for line in found[:-1]:
-        assert KEYS <= line.keys() <= CONTRACT_KEYS
+        assert line.keys() == KEYS
         assert line["score"] < 0.0
+        assert line["n_best"] == [{key: line[key] for key in ("translation", "score")}]
         assert line["tokens"][-1] in (".", "!")
+        first, *words, last = line["source_tokens"]
+        assert (first, last) == ("<sos>", "<eos>")
+        assert "".join(words) == line["source"].replace(" ", "")
+        assert line["attention"] is None  # the model has none
         assert line["flags"] == []
-    assert (found[-1]["score"], found[-1]["tokens"], found[-1]["flags"]) == (0.0, [], [])
+    assert found[-1] == {
+        "source": "",
+        "translation": "",
+        "score": 0.0,
+        "n_best": [{"translation": "", "score": 0.0}],
+        "tokens": [],
+        "source_tokens": [],
+        "attention": None,
+        "flags": [],
+    }
 
 
 def test_unknown_words_are_flagged(trained: Trained) -> None:
@@ -262,6 +270,8 @@ def test_output_does_not_depend_on_the_batch(trained: Trained) -> None:
         for size in (1, 7, 64)
     ]
     scores = [[line.pop("score") for line in lines] for lines in found]
+    for line in (line for lines in found for line in lines):
+        line["n_best"] = [candidate["translation"] for candidate in line["n_best"]]
     assert found[0] == found[1] == found[2]
     assert scores[1] == pytest.approx(scores[0], abs=1e-3)
     assert scores[2] == pytest.approx(scores[0], abs=1e-3)

@@ -97,7 +97,8 @@ def test_defaults(key: str, default: object) -> None:
         ],
         (
             "decoder: {attention: additive}",
-            "2: model.decoder.attention: must be a mapping of keys (kind, ...), not 'additive'",
+            "2: model.decoder.attention: must be a mapping of keys (kind, ...), not 'additive'; "
+            "write {kind: additive}",
         ),
         *[
             (

@@ -48,7 +48,10 @@ def test_defaults() -> None:
             "averaging: {kind: emma}",
             "averaging.kind: must be one of none, ema, last, not 'emma' (did you mean ema?)",
         ),
-        ("averaging: ema", "averaging: must be a mapping of keys (kind, ...), not 'ema'"),
+        (
+            "averaging: ema",
+            "averaging: must be a mapping of keys (kind, ...), not 'ema'; write {kind: ema}",
+        ),
         ("averaging: {decay: 0.9}", "averaging.decay: unknown key of kind none"),
         (
             "averaging: {kind: none, checkpoints: 3}",

@@ -177,6 +177,17 @@ def counted(source: str, target: str) -> tuple[Counter[str], Counter[str]]:
     return Counter(source.split()), Counter(target.split())
 
 
+@pytest.mark.parametrize(
+    "tokens", ["<unk>", "a <unk> b .", "<unk> <unk> .", "a b <unk>", "a b", ""]
+)
+def test_a_translation_with_unknown_words_has_its_ids_again(tokens: str) -> None:
+    # Cut into words, the "<unk>" that decoding writes would be three unknown words.
+    tokenizer = load_tokenizer(WordsTokenizer(), b"", "en")
+    codec = TextCodec(tokenizer, Vocabulary(["a", "b", "."]))
+    ids = codec.vocabulary.to_ids(tokens.split()).tolist()
+    assert codec.encode_translation(codec.decode(ids)).tolist() == ids
+
+
 def test_each_side_has_its_vocabulary() -> None:
     config = TextConfig(source="de", target="fr", vocabulary=VocabularyConfig(min_freq=2))
     tokenizers = learn_tokenizers(config, lambda side: [])

@@ -135,7 +135,9 @@ def test_scores_as_json() -> None:
         "source": "s t",
         "translation": "a b",
         "score": -1 / 3,
+        "n_best": [],
         "tokens": ["a", "b"],
+        "attention": None,
         "flags": ["unknown_words"],
     }
     assert [line["score"] for line in found[1:]] == [0.0, None]
@@ -168,14 +170,17 @@ def test_the_first_of_a_rescored_list_as_a_list() -> None:
 def test_a_rescored_list_as_json(n_best: int) -> None:
     lines = rescored_lines(SOURCES, iter(GROUPS), n_best=n_best, as_json=True)
     first, second, third = map(json.loads, lines)
+    unknown = {"tokens": [], "attention": None, "flags": []}
     candidates = [{"translation": "a b", "score": -0.5}, {"translation": "c", "score": -1.5}]
     assert first == {
         "source": "s",
         "translation": "a b",
         "score": -0.5,
         "n_best": candidates[:n_best],
+        **unknown,
     }
-    assert second == {"source": "nothing", "translation": "", "score": 0.0, "n_best": []}
+    blank = {"source": "nothing", "translation": "", "score": 0.0, "n_best": []}
+    assert second == blank | unknown
     assert third["n_best"] == [{"translation": "d", "score": -1 / 3}]
 
 
