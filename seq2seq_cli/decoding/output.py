@@ -54,9 +54,8 @@ def rescored_lines(
         if as_json:
             candidates = [{"translation": entry.text, "score": entry.total} for entry in kept]
             empty = {"translation": "", "score": 0.0}
-            unknown = {"tokens": [], "attention": None, "flags": []}
             values = {"source": source, **(best or empty), "n_best": candidates}
-            yield json_line(values | unknown)
+            yield json_line({**values, "tokens": [], "attention": None, "flags": []})
         elif n_best > 1:
             yield from map(format_entry, kept)
         else:

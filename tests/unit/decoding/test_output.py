@@ -170,7 +170,7 @@ def test_the_first_of_a_rescored_list_as_a_list() -> None:
 def test_a_rescored_list_as_json(n_best: int) -> None:
     lines = rescored_lines(SOURCES, iter(GROUPS), n_best=n_best, as_json=True)
     first, second, third = map(json.loads, lines)
-    unknown = {"tokens": [], "attention": None, "flags": []}
+    unknown: dict[str, object] = {"tokens": [], "attention": None, "flags": []}
     candidates = [{"translation": "a b", "score": -0.5}, {"translation": "c", "score": -1.5}]
     assert first == {
         "source": "s",
