@@ -872,8 +872,12 @@ class Terminal:
 
         self._here, there = pty.openpty()
         termios.tcsetwinsize(there, (24, 80))
-        # The terminal is to be the process's own: Ctrl-C is for whoever owns it.
-        owning = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+        # The terminal is to be the process's own: Ctrl-C is for whoever owns it. And it counts,
+        # also where these tests run in the background and what they start would ignore it.
+        owning = (
+            "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+            "os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", owning, *words],
             cwd=folder,
@@ -907,9 +911,11 @@ class Terminal:
 
     def end(self) -> tuple[int, str]:
         """Wait for the command to end; its exit code, and what it still said."""
-        shown = b""
+        shown, deadline = b"", time.monotonic() + TIMEOUT_SECONDS
         with contextlib.suppress(OSError):  # Linux: nobody holds the other side any more
-            while piece := os.read(self._here, 4096):
+            while self._shows_more(deadline - time.monotonic()) and (
+                piece := os.read(self._here, 4096)
+            ):
                 shown += piece
         os.close(self._here)
         return self._process.wait(TIMEOUT_SECONDS), shown.decode().replace("\r\n", "\n")
