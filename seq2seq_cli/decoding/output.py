@@ -95,6 +95,10 @@ def _counted(translations: Iterable[Translation]) -> Iterator[Translation]:
         capped += "length_capped" in translation.flags
         yield translation
     if truncated:
-        logger.warning("cut to data.max_length, being longer: %d of the lines", truncated)
+        logger.warning("%s longer than data.max_length and cut to it", _were(truncated, "line"))
     if capped:
-        logger.warning("ended at the length limit: %d of the translations", capped)
+        logger.warning("%s ended at the length limit", _were(capped, "translation"))
+
+
+def _were(number: int, noun: str) -> str:
+    return f"1 {noun} was" if number == 1 else f"{number:,} {noun}s were"

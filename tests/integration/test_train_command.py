@@ -443,7 +443,7 @@ def test_resume_without_a_run_is_refused(data_dir: Path) -> None:
     ("key", "before", "after"),
     [
         ("model.encoder.hidden_size", "32", "64"),
-        ("model.dropout", "0.0", "0.2"),
+        ("model.tied_embeddings", "none", "target"),
         ("training.batch_size", "8", "9"),
         ("training.optimizer.kind", "adam", "sgd"),
         ("seed", "1", "2"),
@@ -458,8 +458,8 @@ def test_resume_refuses_what_cannot_change(own: Trained, key: str, before: str, 
 
 
 def test_resume_names_each_change_that_is_refused(own: Trained) -> None:
-    result = train(own.folder, "--resume", *settings("seed=2", "model.dropout=0.2"))
-    assert_refused(result, "seed", "model.dropout", num_errors=2)
+    result = train(own.folder, "--resume", *settings("seed=2", "model.tied_embeddings=target"))
+    assert_refused(result, "seed", "model.tied_embeddings", num_errors=2)
 
 
 @pytest.mark.parametrize("name", SAVE_FILES)
