@@ -569,6 +569,8 @@ def evaluate(
         check_output("--output", str(output) if output else "-")
         chosen = {"bleu": bleu, "chrf": chrf, "ter": ter, "loss": loss}
         wanted = [name for name, is_set in chosen.items() if is_set] or ["bleu", "chrf", "loss"]
+        if beam_size is not None and wanted == ["loss"] and output is None:
+            raise UsageError("--beam-size has no effect with --loss alone: nothing is translated")
         locations = locate_models(models or [])
         from seq2seq_cli.decoding.translator import TranslationOptions, Translator
         from seq2seq_cli.device import resolve_device

@@ -205,7 +205,9 @@ class Translator:
             for chosen in _even_batches(sources, options.batch_size):
                 batches = [source.batch(chosen) for source in sources]
                 limits = length_limits(batches[0], ratio, options.max_length)
-                draws = [generator(options.seed, "sampling", num_before + i) for i in chosen]
+                # A line's draws are its own, whatever is translated beside it.
+                drawing = chosen if search.temperature else []
+                draws = [generator(options.seed, "sampling", num_before + i) for i in drawing]
                 on_device = [batch.to(self.device) for batch in batches]
                 hypotheses = beam_search(self.ensemble, on_device, limits, search, draws)
                 found.update(zip(chosen, hypotheses, strict=True))

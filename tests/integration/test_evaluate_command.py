@@ -276,6 +276,16 @@ def test_models_with_different_target_vocabularies_are_refused(
     assert_refused(result, "runs/tiny/best.safetensors", str(trained.model), "target tokens, not")
 
 
+def test_a_beam_where_nothing_is_translated_is_refused(trained: Trained, empty_dir: Path) -> None:
+    result = evaluate(trained, "--loss", "--beam-size", "2")
+    assert result.code == 2
+    assert "--beam-size has no effect with --loss alone" in result.err
+    # Translations that are to be written are translated.
+    output = empty_dir / "out.txt"
+    assert evaluate(trained, "--loss", "--beam-size", "2", "--output", output).code == 0
+    assert output.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("size", ["0", "-1", "1e3", "1" + "0" * 30])
 def test_beams_that_are_none(trained: Trained, size: str) -> None:
     result = evaluate(trained, f"--beam-size={size}")
