@@ -19,13 +19,15 @@ import typer
 
 from seq2seq_cli import __version__
 from seq2seq_cli.config import DECODING_BATCH_SIZE
+from seq2seq_cli.config.reverse_toy import TASKS, ReverseToyConfig
 from seq2seq_cli.console import (
     configure_logging,
     harmless,
     json_line,
     log_to,
+    print_above_bars,
 )
-from seq2seq_cli.errors import DataError, SeqError, UsageError
+from seq2seq_cli.errors import DataError, SeqError, TrainingError, UsageError
 from seq2seq_cli.locate import RUNS_DIR, check_can_hold_run, locate_models
 from seq2seq_cli.text_io import check_output, input_lines, lines_beside, write_lines
 
@@ -413,7 +415,7 @@ def translate(
             raise UsageError(f"--temperature {temperature:g}: must be a number above 0")
         if attention:
             check_output("--attention", str(attention))
-            from seq2seq_cli.evaluation.heatmap import picture_format
+            from seq2seq_cli.evaluation.pictures import picture_format
 
             picture_format(attention)
         output = "-" if output_name is None else output_name
@@ -608,6 +610,146 @@ def evaluate(
         print(json_line(results) if as_json else results_table(results))
         if output:
             write_lines(evaluation.hypotheses, str(output))
+
+
+def _usual(key: str) -> str:
+    """`else 16, for symbols 64`: what reverse-toy does without the option."""
+    numbers, symbols = (getattr(schema(), key) for schema in TASKS.values())
+    return f"else {numbers}" + ("" if numbers == symbols else f", for symbols {symbols}")
+
+
+@app.command()
+def reverse_toy(
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="numbers (floats; the default) or symbols (embeddings)."),
+    ] = None,
+    hidden_size: Annotated[
+        str | None, typer.Option(metavar="N", help=f"Cells of each LSTM; {_usual('hidden_size')}.")
+    ] = None,
+    length: Annotated[
+        str | None,
+        typer.Option(metavar="N|A-B", help=f"Lengths to train on; {_usual('length')}."),
+    ] = None,
+    test_length: Annotated[
+        str | None,
+        typer.Option(metavar="N|A-B", help="Lengths to test on; else those trained on."),
+    ] = None,
+    digits: Annotated[
+        str | None,
+        typer.Option(metavar="N", help=f"How many different digits; {_usual('digits')}."),
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option(metavar="N", help=f"Updates; {_usual('steps')}.")
+    ] = None,
+    seed: Annotated[
+        str | None,
+        typer.Option(metavar="N", help=f"Of everything that is drawn; {_usual('seed')}."),
+    ] = None,
+    teacher_forcing: Annotated[
+        str | None,
+        typer.Option(metavar="RATIO", help="How often the decoder is fed the true digit; else 1."),
+    ] = None,
+    attention: Annotated[
+        str | None, typer.Option(metavar="KIND", help="For symbols: dot, general or additive.")
+    ] = None,
+    reverse_source: Annotated[
+        bool, typer.Option("--reverse-source", help="For symbols: read the source backwards.")
+    ] = False,
+    sequence: Annotated[
+        str | None, typer.Option(metavar="3,1,4", help="What is shown to be reversed.")
+    ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="Train hidden sizes from 4 to 64 and draw which lengths each can hold."
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Draw the errors; of a sweep: else reverse-toy-sweep.png."
+        ),
+    ] = None,
+    config_path: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The same options, as YAML.")
+    ] = None,
+    device_name: Device = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Train a tiny encoder-decoder to reverse digits, and see how it works.
+
+    Also a test of the installation: with the defaults, exit code 1 says that it learned too little.
+    """
+    with _command(quiet, verbose, debug):
+        from seq2seq_cli.config_file import Override, load_reverse_toy_config
+
+        given = {
+            "task": task,
+            "hidden_size": hidden_size,
+            "length": length,
+            "test_length": test_length,
+            "digits": digits,
+            "steps": steps,
+            "seed": seed,
+            "teacher_forcing": teacher_forcing,
+            "attention": attention,
+            "reverse_source": "true" if reverse_source else None,
+            "device": device_name,
+        }
+        overrides = [
+            Override(key, value, f"--{key.replace('_', '-')}")
+            for key, value in given.items()
+            if value is not None
+        ]
+        config = load_reverse_toy_config(config_path, overrides)
+        if sweep and sequence is not None:
+            raise UsageError("--sequence has no effect with --sweep")
+        if plot or sweep:
+            plot = plot or Path("reverse-toy-sweep.png")
+            check_output("--plot", str(plot))
+            from seq2seq_cli.evaluation.pictures import picture_format
+
+            picture_format(plot)
+        if sweep:
+            assert plot
+            _reverse_toy_sweep(config, plot, as_json)
+        else:
+            _reverse_toy_lesson(config, sequence, plot, as_json)
+
+
+def _reverse_toy_lesson(
+    config: ReverseToyConfig, sequence: str | None, picture: Path | None, as_json: bool
+) -> None:
+    from seq2seq_cli.reverse_toy.lesson import EXPECTED, give_lesson, parse_sequence
+
+    shown = None if sequence is None else parse_sequence(sequence, config.digits)
+    lesson = give_lesson(config, shown, (lambda line: None) if as_json else print_above_bars)
+    if as_json:
+        print(json_line(lesson.as_json()))
+    if picture:
+        from seq2seq_cli.reverse_toy.plots import draw_lesson
+
+        draw_lesson(picture, lesson)
+        logger.info("drew %s", picture)
+    if lesson.misses_target:
+        raise TrainingError(
+            f"{100 * lesson.scores.exact_match:.1f} % are exact; with the defaults it is "
+            f"{100 * EXPECTED:.0f} % or more where everything works as it should"
+        )
+
+
+def _reverse_toy_sweep(config: ReverseToyConfig, picture: Path, as_json: bool) -> None:
+    from seq2seq_cli.reverse_toy.plots import draw_sweep
+    from seq2seq_cli.reverse_toy.sweep import run_sweep
+
+    sweep = run_sweep(config)
+    print(json_line(sweep.as_json()) if as_json else sweep.as_table())
+    draw_sweep(picture, sweep)
+    logger.info("drew %s", picture)
 
 
 def _read_files(source: Path, references: list[Path]) -> tuple[list[str], list[list[str]]]:

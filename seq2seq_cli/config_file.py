@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,11 +16,14 @@ from pydantic_core import ErrorDetails
 
 from seq2seq_cli import __version__
 from seq2seq_cli.config import Config
+from seq2seq_cli.config.reverse_toy import TASKS, ReverseToyConfig
 from seq2seq_cli.config.sections import Section
 from seq2seq_cli.errors import ConfigError, did_you_mean
 from seq2seq_cli.yaml_document import Document, KeyPath, dotted, parse
 
 MAX_BYTES = 1 << 20
+
+_Schema = TypeVar("_Schema", bound=Section)
 
 
 class Override(NamedTuple):
@@ -51,20 +54,40 @@ def load_config(path_or_name: str, overrides: Iterable[Override] = ()) -> Config
     Raises ConfigError with one line for each mistake.
     """
     path = _find(path_or_name)
+    document = _read(path)
+    _lay_over(document, overrides)
+    if document.tree.get("name") is None:
+        document.tree["name"] = re.sub(r"[^\w.+-]+", "-", path.stem).lstrip(".+-") or "model"
+    return _validate(document, Config)
+
+
+def load_reverse_toy_config(path: Path | None, overrides: Iterable[Override]) -> ReverseToyConfig:
+    """Read a file of the reversal toy's keys, if there is one; each override replaces a key.
+
+    Raises ConfigError with one line for each mistake.
+    """
+    document = _read(path) if path else Document("defaults")
+    _lay_over(document, overrides)
+    task = document.tree.get("task")
+    return _validate(document, TASKS.get(task if isinstance(task, str) else "", TASKS["numbers"]))
+
+
+def _read(path: Path) -> Document:
     document = Document(f"{path}:1")
     tree = parse(_read_text(path), (), str(path), document)
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}:1: a config is a mapping of keys to values")
     document.put((), tree, path.absolute().parent)
+    return document
+
+
+def _lay_over(document: Document, overrides: Iterable[Override]) -> None:
     for key, value, origin in overrides:
         keys = tuple(key.split("."))
         inner = Document(origin)
         parsed = parse(value, keys, origin, inner)
         document.mistakes += inner.mistakes
         document.put(keys, parsed, Path.cwd(), origin)
-    if document.tree.get("name") is None:
-        document.tree["name"] = re.sub(r"[^\w.+-]+", "-", path.stem).lstrip(".+-") or "model"
-    return _validate(document)
 
 
 def dump_config(config: Config) -> str:
@@ -143,13 +166,15 @@ def _read_text(path: Path) -> str:
 # ---------------------------------------------------------------- validation
 
 
-def _validate(document: Document) -> Config:
+def _validate(document: Document, schema: type[_Schema]) -> _Schema:
     mistakes = list(document.mistakes)
     try:
-        config = Config.model_validate(document.tree)
+        config = schema.model_validate(document.tree)
     except ValidationError as error:
         # A number that stands for several keys is one mistake.
-        mistakes += dict.fromkeys(_error_line(details, document) for details in error.errors())
+        mistakes += dict.fromkeys(
+            _error_line(details, document, schema) for details in error.errors()
+        )
     if mistakes:
         raise ConfigError("\n".join(sorted(mistakes, key=_by_line)))
     return config
@@ -157,13 +182,13 @@ def _validate(document: Document) -> Config:
 
 def _by_line(mistake: str) -> tuple[bool, int]:
     """Order of the file; what was said on the command line comes last."""
-    line = re.match(r"(?!--set).*?:(\d+): ", mistake)
-    return mistake.startswith("--set"), int(line[1]) if line else 0
+    line = re.match(r"(?!--).*?:(\d+): ", mistake)
+    return mistake.startswith("--"), int(line[1]) if line else 0
 
 
-def _error_line(details: ErrorDetails, document: Document) -> str:
-    keys, section = _locate(details["loc"])
-    message = _message(details, keys, section)
+def _error_line(details: ErrorDetails, document: Document, schema: type[Section]) -> str:
+    keys, section = _locate(details["loc"], schema)
+    message = _message(details, keys, section, schema)
     keys = document.written(keys)
     if key := details.get("ctx", {}).get("key"):
         keys = tuple(key.split("."))
@@ -171,13 +196,18 @@ def _error_line(details: ErrorDetails, document: Document) -> str:
         keys = (*keys, "kind")
     if keys == ("name",) and keys not in document.places:
         message += "; it is the file's own name: set another with name: ..."
-    return f"{document.place(keys)}: {dotted(keys)}: {message}"
+    place = document.place(keys)
+    if place == f"--{dotted(keys[:1]).replace('_', '-')}":  # an option that is the key
+        return f"{place}: {message}"
+    return f"{place}: {dotted(keys)}: {message}"
 
 
-def _locate(location: tuple[int | str, ...]) -> tuple[KeyPath, type[Section]]:
+def _locate(
+    location: tuple[int | str, ...], schema: type[Section]
+) -> tuple[KeyPath, type[Section]]:
     """Dotted key without the tags of unions, and the section that the last key stands in."""
-    section: Any = Config
-    holder: type[Section] = Config
+    section: Any = schema
+    holder = schema
     keys: list[str] = []
     for part in map(str, location):
         if isinstance(section, Mapping):  # the tag that chose among a union's sections
@@ -210,7 +240,9 @@ def section_of(annotation: Any) -> Any:
     return None
 
 
-def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> str:
+def _message(
+    details: ErrorDetails, keys: KeyPath, section: type[Section], schema: type[Section]
+) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     shown = "nothing" if value is None else repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
@@ -244,7 +276,7 @@ def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> st
     if kind == "path_type":
         return f"must be a file or {{source: FILE, target: FILE}}, not {shown}"
     if kind in {"model_type", "model_attributes_type", "dict_type", "union_tag_not_found"}:
-        names = _keys_at(keys)
+        names = _keys_at(keys, schema)
         hint = f"; write {{kind: {value}}}" if names[0] == "kind" and isinstance(value, str) else ""
         return f"must be a mapping of keys ({', '.join(names)}), not {shown}{hint}"
     if kind == "string_pattern_mismatch":
@@ -261,8 +293,8 @@ def _message(details: ErrorDetails, keys: KeyPath, section: type[Section]) -> st
     return text.replace("less than or equal to", "at most") + f", not {shown}"
 
 
-def _keys_at(keys: KeyPath) -> list[str]:
-    section: Any = Config
+def _keys_at(keys: KeyPath, schema: type[Section]) -> list[str]:
+    section: Any = schema
     for key in keys:
         section = section_of(section.model_fields[key].annotation)
         if isinstance(section, Mapping):

@@ -83,6 +83,17 @@ def log_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Inside the block, nothing is logged but warnings and errors; progress bars stay."""
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def bars_are_shown() -> bool:
     """Whether stderr is a terminal of some size and --quiet was not given."""
     try:
@@ -114,6 +125,11 @@ def progress_bar(total: int | None, unit: str, description: str = "", done: int 
         if total
         else "{desc} {n_fmt}{unit}, {elapsed}{postfix}",
     )
+
+
+def print_above_bars(line: str) -> None:
+    """Print to stdout; a running progress bar makes way."""
+    tqdm.write(line, file=sys.stdout)
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:

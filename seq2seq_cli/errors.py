@@ -8,7 +8,7 @@ SeqError                 anything this program reports in its own words
 ├── DeviceError          a device or precision that this machine does not have
 ├── RunDirectoryError    a run directory that is in the way, or is not there
 ├── DownloadError        a download that failed (a failure while running, not a mistake)
-├── TrainingError        training that cannot go on, its loss being no number
+├── TrainingError        training that cannot go on, or came to less than it should
 └── Interrupted          Ctrl-C or SIGTERM, with the work saved
 
 Library code raises these; only the command line prints them and ends the process.
@@ -61,7 +61,7 @@ class DownloadError(SeqError):
 
 
 class TrainingError(SeqError):
-    """Training cannot go on."""
+    """Training cannot go on, its loss being no number; or the toy learned too little."""
 
     exit_code = 1
 

@@ -17,19 +17,13 @@ from typing import TYPE_CHECKING
 
 from seq2seq_cli.console import harmless
 from seq2seq_cli.errors import UsageError
-from seq2seq_cli.files import atomic_write
+from seq2seq_cli.evaluation.pictures import new_figure, picture_format, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
 
 logger = logging.getLogger("seq2seq")
 
-# What each kind of picture would say about its making: equal content gives equal bytes without.
-_UNSAID: dict[str, dict[str, None]] = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None},
-    "svg": {"Date": None},
-}
 _LABEL_COLUMNS = 24  # longer tokens are shortened
 _CELL, _FONT_SIZE = 0.25, 9  # inches, points: lines of text at 45 degrees have room side by side
 _BAR_GAP, _BAR_WIDTH, _BAR_HEIGHT = 0.25, 0.12, 1.25  # inches
@@ -38,15 +32,6 @@ _FONT = "DejaVu Sans"  # comes with matplotlib
 _NAMED_CHARACTERS = 20
 _SHADES = ((0.75, "█"), (0.5, "▓"), (0.25, "▒"), (0.05, "░"))
 _LEGEND = "░ from 0.05, ▒ 0.25, ▓ 0.5, █ 0.75"
-
-
-def picture_format(path: Path) -> str:
-    """`png`, `pdf` or `svg`, as the name ends. Raises UsageError for any other end."""
-    ending = path.suffix.lower().removeprefix(".")
-    if ending not in _UNSAID:
-        problem = f"nothing can draw .{ending} here" if ending else "the name has no ending"
-        raise UsageError(f"{path}: {problem}; a picture is a .png, .pdf or .svg file")
-    return ending
 
 
 def draw_attention(
@@ -62,14 +47,10 @@ def draw_attention(
 
     Raises UsageError for another kind or no tokens, OSError when the file cannot be written.
     """
-    kind = picture_format(path)
+    picture_format(path)
     if not (source_tokens and target_tokens):
         raise UsageError(f"{path}: a sentence without tokens has no attention to draw")
-    # Imported here: matplotlib takes a second to load. Its object interface needs no display.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it announces its font cache
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    import matplotlib  # takes a second to load
 
     sources = [_label(token, _LABEL_COLUMNS) for token in source_tokens]
     targets = [_label(token, _LABEL_COLUMNS) for token in target_tokens]
@@ -82,7 +63,6 @@ def draw_attention(
                 "font.size": _FONT_SIZE,
                 "text.parse_math": False,  # tokens with $, _ and \ are no formulas
                 "text.usetex": False,
-                "svg.hashsalt": "seq2seq",
             }
         ),
         warnings.catch_warnings(),
@@ -90,8 +70,7 @@ def draw_attention(
         # _families says it, once. The second is what older versions add for some scripts.
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support .* natively")
-        figure = Figure(figsize=(width, height))
-        FigureCanvasAgg(figure)
+        figure = new_figure(width, height)
         # The matrix fills the figure; bbox_inches="tight" makes room for all that is around it.
         axes = figure.add_axes((0, 0, 1, 1))
         image = axes.imshow(
@@ -118,14 +97,8 @@ def draw_attention(
         )
         figure.colorbar(image, cax=bar, ticks=[0, 0.25, 0.5, 0.75, 1], format="{x:g}")
         bar.set_ylabel("attention weight")
-        with atomic_write(path) as temporary:
-            figure.savefig(
-                temporary,
-                format=kind,
-                dpi=min(_DPI, _LARGEST_SIDE / max(width, height)),
-                bbox_inches="tight",
-                metadata=_UNSAID[kind],
-            )
+        dpi = min(_DPI, _LARGEST_SIDE / max(width, height))
+        save_picture(figure, path, dpi=dpi, bbox_inches="tight")
 
 
 def attention_blocks(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from seq2seq_cli.files import atomic_write
+from seq2seq_cli.evaluation.pictures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    new_figure,
+    plain,
+    save_picture,
+)
 from seq2seq_cli.training.metrics_log import Event
 from seq2seq_cli.training.schedules import Plan
 
-_BLUE, _ORANGE, _GREEN, _GREY = "#1f6fb4", "#d95f0e", "#2a8f4f", "#777777"
 _POINTS = 400
 
 
@@ -21,16 +27,11 @@ def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> 
 
     Raises OSError when the file cannot be written.
     """
-    # Imported here: matplotlib takes a second to load. Its object interface needs no display.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it announces its font cache
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator  # imported here: it takes a second
 
     train = [event for event in events if event["event"] == "train"]
     valid = [event for event in events if event["event"] == "valid"]
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 7, layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(2, 2, sharex=True)
 
@@ -40,11 +41,11 @@ def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> 
             axis.plot(*zip(*points, strict=True), label=label, **style)  # type: ignore[attr-defined]
 
     perplexity, scores, rate, forcing = axes.flat
-    curve(perplexity, train, "perplexity", "training", color=_GREY, linewidth=1)
+    curve(perplexity, train, "perplexity", "training", color=GREY, linewidth=1)
     marked = {"marker": "o", "markersize": 4}
-    curve(perplexity, valid, "perplexity", "validation, teacher-forced", color=_BLUE, **marked)
+    curve(perplexity, valid, "perplexity", "validation, teacher-forced", color=BLUE, **marked)
     key = "free_running_perplexity"
-    curve(perplexity, valid, key, "validation, free-running", color=_ORANGE, **marked)
+    curve(perplexity, valid, key, "validation, free-running", color=ORANGE, **marked)
     perplexity.set_yscale("log")
     perplexity.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     perplexity.yaxis.set_minor_locator(NullLocator())
@@ -53,21 +54,21 @@ def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> 
     if perplexity.lines:
         perplexity.legend(frameon=False)
     if any("bleu" in event for event in valid):
-        curve(scores, valid, "bleu", "BLEU", color=_GREEN, **marked)
+        curve(scores, valid, "bleu", "BLEU", color=GREEN, **marked)
         scores.set_title("BLEU of the validation set")
     else:
-        curve(scores, valid, "train_loss", "loss", color=_GREY, **marked)
+        curve(scores, valid, "train_loss", "loss", color=GREY, **marked)
         scores.set_title("Training loss (no validation data)")
     ahead = _planned_schedules(plan)
-    planned = {"color": _GREY, "linestyle": "--", "linewidth": 1}
+    planned = {"color": GREY, "linestyle": "--", "linewidth": 1}
     in_steps = plan.training.learning_rate_schedule.kind in ("halving", "plateau")
     shape = {"drawstyle": "steps-post" if in_steps else "default"}
     curve(rate, ahead, "learning_rate", "planned", **planned, **shape)
-    curve(rate, train, "learning_rate", "so far", color=_BLUE, linewidth=2, **shape)
+    curve(rate, train, "learning_rate", "so far", color=BLUE, linewidth=2, **shape)
     rate.set_title("Learning rate")
     rate.set_ylim(bottom=0.0)
     curve(forcing, ahead, "teacher_forcing_ratio", "planned", **planned)
-    curve(forcing, train, "teacher_forcing_ratio", "so far", color=_BLUE, linewidth=2)
+    curve(forcing, train, "teacher_forcing_ratio", "so far", color=BLUE, linewidth=2)
     forcing.set_title(f"Teacher-forcing ratio, {plan.training.teacher_forcing.kind}")
     forcing.set_ylim(-0.05, 1.05)
     for axis in (rate, forcing):
@@ -75,10 +76,8 @@ def draw_curves(path: Path, events: Sequence[Event], title: str, plan: Plan) -> 
         if axis.lines:
             axis.legend(frameon=False)
     for axis in axes.flat:
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+        plain(axis)
+    save_picture(figure, path)
 
 
 def _planned_schedules(plan: Plan) -> list[Event]:

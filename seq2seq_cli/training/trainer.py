@@ -49,7 +49,7 @@ logger = logging.getLogger("seq2seq")
 _ALMOST = 1.0 - 1e-9  # 1.1 epochs of 10 batches come out as 11.000000000000002 of these
 
 OnValidation = Callable[[TranslatorFile, Event], Mapping[str, float]]
-"""Given the model and the losses just measured, returns further scores (bleu)."""
+"""Given the model and the losses just measured, returns further scores (bleu), or none."""
 
 
 @dataclass
@@ -262,10 +262,10 @@ class Trainer:
         state.validation_seconds += time.perf_counter() - begin
         figures = (
             "validation: loss {loss:.3f}, perplexity {perplexity:.2f}, "
-            "free-running {free_running_perplexity:.2f}, BLEU {bleu:.1f}"
+            "free-running {free_running_perplexity:.2f}"
             if len(valid)
             else "training loss {train_loss:.3f}"
-        )
+        ) + (", BLEU {bleu:.1f}" if "bleu" in event else "")
         logger.info(
             "%s, %s%s",
             self._epoch_name(epoch),
