@@ -76,7 +76,7 @@ class ReverseToyConfig(Section):
     steps: Count
     """Optimizer updates."""
     learning_rate: Positive
-    """Adam's, at its highest: after 100 steps it falls along half a cosine."""
+    """Adam's, at its highest: it rises quickly and then falls along half a cosine."""
     test_length: LengthRange | None = None
     """Lengths tested on; null: those trained on."""
     digits: Annotated[Whole, Field(ge=2, le=MAX_DIGITS)] = 10
@@ -139,7 +139,7 @@ class SymbolsConfig(ReverseToyConfig):
     attention: Annotated[AttentionConfig, BeforeValidator(_name_or_attention)] = NoAttention()
     """A kind, or a mapping as in model.decoder.attention."""
     reverse_source: bool = False
-    """Read the source backwards, which leaves nothing but copying to do."""
+    """Read the source backwards, which makes the task copying."""
 
     @model_validator(mode="after")
     def _dot_compares_one_size(self) -> SymbolsConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 import time
 from collections.abc import Callable, Sequence
@@ -78,7 +79,7 @@ class Lesson:
 def parse_sequence(text: str, digits: int) -> list[int]:
     """`3,1,4` as --sequence takes it. Raises UsageError."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) < digits for part in parts):
+    if not all(re.fullmatch("[0-9]{1,9}", part) and int(part) < digits for part in parts):
         raise UsageError(
             f"--sequence {text}: write whole numbers from 0 to {digits - 1} with commas between "
             "them, such as 3,1,4; --digits takes in more"
@@ -99,7 +100,6 @@ def give_lesson(config: ReverseToyConfig, sequence: Sequence[int] | None, say: S
     device = resolve_device(config.device)
     data = draw_sequences(config, sequence)
     task = make_task(config, data, device)
-    is_symbols = isinstance(config, SymbolsConfig)
 
     say("1. Before training")
     say(_beginning(config, data))
@@ -122,13 +122,14 @@ def give_lesson(config: ReverseToyConfig, sequence: Sequence[int] | None, say: S
     say(f"   {_shown(config, task, example)}")
     say("\n5. On sequences that it was never trained on")
     scores = score(task, data)
-    say(_result(config, scores))
+    overlap = _bleu(config, scores)
+    say(_result(config, scores, overlap))
     others = [answer for answer in scores.answers if answer.source != example.source]
     spread = others[:: max(1, len(others) // _NUM_EXAMPLES)][:_NUM_EXAMPLES]
     return Lesson(
         config,
         scores,
-        _bleu(scores) if is_symbols else None,
+        overlap,
         [example, *spread],
         task.unit,
         history,
@@ -146,7 +147,7 @@ def _beginning(config: ReverseToyConfig, data: Sequences) -> str:
             f"own, and at first 0.0. {wanted}"
         )
     backwards = (
-        f", from its end: {_listed(source[::-1])}, so that nothing but copying is left to do"
+        f", from its end: {_listed(source[::-1])}, which makes it copying"
         if config.reverse_source
         else ""
     )
@@ -193,7 +194,7 @@ def _plan(config: ReverseToyConfig, task: Task, data: Sequences) -> str:
     )
 
 
-def _result(config: ReverseToyConfig, scores: Scores) -> str:
+def _result(config: ReverseToyConfig, scores: Scores, overlap: Score | None) -> str:
     lines = []
     by_length = scores.by_length()
     if len(by_length) > 1:
@@ -203,19 +204,33 @@ def _result(config: ReverseToyConfig, scores: Scores) -> str:
             name = f"   {length}" if is_trained else f"   {length}, not trained on"
             rows.append((name, f"{count}", f"{100 * share:.1f} %"))
         lines.append(table(rows))
-    lines.append(
-        f"   {100 * scores.exact_match:.1f} % of {len(scores.answers):,} sequences are exact, "
-        "free-running."
-    )
+    trained, others = _by_training(config, scores)
+    for group, of_lengths in ((trained, "trained on"), (others, "not trained on")):
+        if group:
+            which = f" of lengths {of_lengths}" if others else ""
+            lines.append(
+                f"   {100 * share_exact(group):.1f} % of {len(group):,} sequences{which} are "
+                "exact, free-running."
+            )
+    if overlap:
+        lines.append(f"   BLEU {overlap.score:.2f}  {overlap.signature}")
     if reason := _shortfall(config, scores):
         lines.append(_paragraph(reason))
     return "\n".join(lines)
 
 
+def _by_training(config: ReverseToyConfig, scores: Scores) -> tuple[list[Answer], list[Answer]]:
+    """Answers to sequences of lengths trained on, and of others."""
+    groups: tuple[list[Answer], list[Answer]] = [], []
+    for answer in scores.answers:
+        groups[not config.length.include(len(answer.source))].append(answer)
+    return groups
+
+
 def _shortfall(config: ReverseToyConfig, scores: Scores) -> str | None:
     """Why the lengths trained on did not come out better; None where they did well."""
     usual = TASKS[config.task]()
-    trained = [a for a in scores.answers if config.length.include(len(a.source))]
+    trained, _ = _by_training(config, scores)
     if not trained or share_exact(trained) >= EXPECTED:
         return None
     if config.steps < usual.steps:
@@ -232,7 +247,9 @@ def _shortfall(config: ReverseToyConfig, scores: Scores) -> str | None:
 
 
 def _paragraph(text: str) -> str:
-    return textwrap.fill(text, 79, initial_indent="   ", subsequent_indent="   ")
+    return textwrap.fill(
+        text, 79, initial_indent="   ", subsequent_indent="   ", break_on_hyphens=False
+    )
 
 
 def _shown(config: ReverseToyConfig, task: Task, answer: Answer) -> str:
@@ -248,8 +265,10 @@ def _listed(items: Sequence[Any]) -> str:
     return f"[{', '.join(map(str, items))}]"
 
 
-def _bleu(scores: Scores) -> Score:
-    """BLEU of the symbols as they are."""
+def _bleu(config: ReverseToyConfig, scores: Scores) -> Score | None:
+    """BLEU of symbols as they are; None of numbers."""
+    if not isinstance(config, SymbolsConfig):
+        return None
     written = [" ".join(map(str, answer.output)) for answer in scores.answers]
     wanted = [" ".join(map(str, answer.target)) for answer in scores.answers]
     return bleu(written, [wanted], "none")

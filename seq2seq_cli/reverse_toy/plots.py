@@ -89,8 +89,8 @@ def _over_lengths(axes: Axes, trained: Lengths, tested: Sequence[int]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain(axes)
     for begin, end in (
-        (tested[0] - 0.5, trained.shortest - 0.5),
-        (trained.longest + 0.5, tested[-1] + 0.5),
+        (tested[0] - 0.5, min(trained.shortest, tested[-1] + 1) - 0.5),
+        (max(trained.longest, tested[0] - 1) + 0.5, tested[-1] + 0.5),
     ):
         if begin < end:
             axes.axvspan(begin, end, color="#eeeeee", zorder=0)

@@ -50,7 +50,9 @@ class Sweep:
             is_trained = self.config.length.include(length)
             label = f"{length}" if is_trained else f"{length}, not trained on"
             rows.append([label, *(f"{100 * found[length][1]:.0f}" for found in shares)])
-        return table(rows)
+        kinds = {model.attention for model in self.models} - {"none"}
+        legend = f" (+: with {kinds.pop()} attention)" if kinds else ""
+        return f"exact answers in % by length and hidden size{legend}\n{table(rows)}"
 
     def as_json(self) -> dict[str, Any]:
         """As `reverse-toy --sweep --json` prints it."""
@@ -100,6 +102,7 @@ def run_sweep(config: ReverseToyConfig) -> Sweep:
 
         for variant in variants:
             for size in HIDDEN_SIZES:
+                bar.set_description(f"sweep, hidden size {size}")
                 started = time.perf_counter()
                 changed = config.model_copy(update={"hidden_size": size, **variant})
                 task = make_task(changed, data, device)

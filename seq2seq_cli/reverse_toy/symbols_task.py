@@ -109,7 +109,7 @@ def _run_config(config: SymbolsConfig, data: Sequences, folder: Path) -> Config:
                 "header": False,
                 "tokenizer": {"kind": "whitespace"},
                 "vocabulary": {"min_freq": 1},
-                "max_length": max(*data.train, *data.test),
+                "max_length": max(*data.train, *data.test, len(data.example)),
                 "reverse_source": config.reverse_source,
             },
             "model": {

@@ -1,16 +1,28 @@
-"""What the README says is so. `python -m tests.unit.test_readme` prints its table of keys anew."""
+"""What the README says is so. `python -m tests.unit.test_readme` prints its tables of keys anew."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
 
 from seq2seq_cli.config import Config
+from seq2seq_cli.config.reverse_toy import (
+    TASKS,
+    Lengths,
+    NumbersConfig,
+    ReverseToyConfig,
+    SymbolsConfig,
+)
 from seq2seq_cli.config.sections import Section
-from seq2seq_cli.config_file import load_config, section_of, shipped_configs
+from seq2seq_cli.config_file import (
+    load_config,
+    load_reverse_toy_config,
+    section_of,
+    shipped_configs,
+)
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -70,8 +82,31 @@ def key_table() -> str:
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *key_rows(Config)])
 
 
-def test_the_table_of_keys_is_the_schema() -> None:
-    assert key_table() in README.read_text(encoding="utf-8")
+def toy_table() -> str:
+    """The keys of both tasks of reverse-toy, those of one task with a dash for the other."""
+    numbers, symbols = (schema() for schema in TASKS.values())
+    rows = ["| key | numbers | symbols | meaning |", "|---|---|---|---|"]
+    keys = {**NumbersConfig.model_fields, **SymbolsConfig.model_fields}
+    for key in keys:
+        defaults = [
+            f"`{toy_default(getattr(config, key))}`" if hasattr(config, key) else "-"
+            for config in (numbers, symbols)
+        ]
+        base = ReverseToyConfig.model_fields.get(key)
+        field = base if base and base.description else SymbolsConfig.model_fields[key]
+        rows.append(f"| `{key}` | {' | '.join(defaults)} | {described(field)} |")
+    return "\n".join(rows)
+
+
+def toy_default(value: object) -> str:
+    if isinstance(value, Lengths):
+        return str(value)
+    return f"kind: {value.kind}" if hasattr(value, "kind") else json.dumps(value)
+
+
+@pytest.mark.parametrize("table", [key_table, toy_table])
+def test_the_tables_of_keys_are_the_schema(table: Callable[[], str]) -> None:
+    assert table() in README.read_text(encoding="utf-8")
 
 
 def test_every_shipped_config_is_named() -> None:
@@ -91,8 +126,11 @@ def test_the_yaml_examples_load(example: str, tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
     path.write_text(example, encoding="utf-8")
 
-    data = load_config(str(path)).data
-    assert data.train or data.dataset
+    if "task:" in example:
+        assert load_reverse_toy_config(path, [])
+    else:
+        data = load_config(str(path)).data
+        assert data.train or data.dataset
 
 
 def test_the_pictures_are_there() -> None:
@@ -102,4 +140,4 @@ def test_the_pictures_are_there() -> None:
 
 
 if __name__ == "__main__":
-    print(key_table())
+    print(key_table(), toy_table(), sep="\n\n")
