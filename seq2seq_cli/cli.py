@@ -705,6 +705,9 @@ def reverse_toy(
             for key, value in given.items()
             if value is not None
         ]
+        for _, value, option in overrides:
+            if not value.strip():  # of a shell variable that is not set, say
+                raise UsageError(f"{option}: has no value")
         config = load_reverse_toy_config(config_path, overrides)
         if sweep and sequence is not None:
             raise UsageError("--sequence has no effect with --sweep")

@@ -16,8 +16,13 @@ from pydantic_core import ErrorDetails
 
 from seq2seq_cli import __version__
 from seq2seq_cli.config import Config
-from seq2seq_cli.config.reverse_toy import TASKS, ReverseToyConfig
-from seq2seq_cli.config.sections import Section
+from seq2seq_cli.config.reverse_toy import (
+    TASKS,
+    NumbersConfig,
+    ReverseToyConfig,
+    SymbolsConfig,
+)
+from seq2seq_cli.config.sections import Section, shown
 from seq2seq_cli.errors import ConfigError, did_you_mean
 from seq2seq_cli.yaml_document import Document, KeyPath, dotted, parse
 
@@ -68,8 +73,9 @@ def load_reverse_toy_config(path: Path | None, overrides: Iterable[Override]) ->
     """
     document = _read(path) if path else Document("defaults")
     _lay_over(document, overrides)
-    task = document.tree.get("task")
-    return _validate(document, TASKS.get(task if isinstance(task, str) else "", TASKS["numbers"]))
+    task = document.tree.get("task", "numbers")
+    # A task that there is not may be either: the symbols' keys are those of both.
+    return _validate(document, TASKS.get(str(task), SymbolsConfig))
 
 
 def _read(path: Path) -> Document:
@@ -189,15 +195,17 @@ def _by_line(mistake: str) -> tuple[bool, int]:
 def _error_line(details: ErrorDetails, document: Document, schema: type[Section]) -> str:
     keys, section = _locate(details["loc"], schema)
     message = _message(details, keys, section, schema)
+    if details["type"] == "union_tag_invalid":
+        keys = (*keys, "kind")
     keys = document.written(keys)
     if key := details.get("ctx", {}).get("key"):
         keys = tuple(key.split("."))
-    if details["type"] == "union_tag_invalid":
-        keys = (*keys, "kind")
     if keys == ("name",) and keys not in document.places:
         message += "; it is the file's own name: set another with name: ..."
     place = document.place(keys)
     if place == f"--{dotted(keys[:1]).replace('_', '-')}":  # an option that is the key
+        keys = keys[1:]
+    if not keys:
         return f"{place}: {message}"
     return f"{place}: {dotted(keys)}: {message}"
 
@@ -244,11 +252,12 @@ def _message(
     details: ErrorDetails, keys: KeyPath, section: type[Section], schema: type[Section]
 ) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    shown = "nothing" if value is None else repr(value)
-    shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
+    given = shown(value)
     if isinstance(value, str) and re.fullmatch(r"[-+\d.e_]{1,60}", value):
-        shown = value
+        given = value
     if kind == "extra_forbidden":
+        if section is NumbersConfig and keys[-1] in SymbolsConfig.model_fields:
+            return "goes with task symbols, not with numbers"
         of_kind = section.model_fields.get("kind")
         of = f" of kind {of_kind.default}" if of_kind else ""
         return f"unknown key{of}{did_you_mean(keys[-1], section.model_fields)}"
@@ -256,41 +265,41 @@ def _message(
         return "is missing"
     if kind == "union_tag_invalid":
         names = [name.strip("' ") for name in str(context["expected_tags"]).split(",")]
-        given = str(context["tag"])
-        return f"must be one of {', '.join(names)}, not {given!r}{did_you_mean(given, names)}"
+        tag = str(context["tag"])
+        return f"must be one of {', '.join(names)}, not {tag!r}{did_you_mean(tag, names)}"
     if kind == "literal_error":
         names = [
             name.strip("' ") for name in str(context["expected"]).replace(" or ", ",").split(",")
         ]
-        return f"must be one of {', '.join(names)}, not {shown}{did_you_mean(str(value), names)}"
+        return f"must be one of {', '.join(names)}, not {given}{did_you_mean(str(value), names)}"
     if kind in {"int_parsing", "int_type", "int_from_float"}:
-        return f"must be a whole number, not {shown}"
+        return f"must be a whole number, not {given}"
     if kind in {"float_parsing", "float_type", "finite_number"}:
-        return f"must be a number, not {shown}"
+        return f"must be a number, not {given}"
     if kind in {"bool_parsing", "bool_type"}:
-        return f"must be true or false, not {shown}"
+        return f"must be true or false, not {given}"
     if kind == "string_type":
-        return f"must be text, not {shown}"
+        return f"must be text, not {given}"
     if kind == "path_type" and keys[-1] in {"source", "target"}:
-        return f"must be the path of a file, not {shown}"
+        return f"must be the path of a file, not {given}"
     if kind == "path_type":
-        return f"must be a file or {{source: FILE, target: FILE}}, not {shown}"
+        return f"must be a file or {{source: FILE, target: FILE}}, not {given}"
     if kind in {"model_type", "model_attributes_type", "dict_type", "union_tag_not_found"}:
         names = _keys_at(keys, schema)
         hint = f"; write {{kind: {value}}}" if names[0] == "kind" and isinstance(value, str) else ""
-        return f"must be a mapping of keys ({', '.join(names)}), not {shown}{hint}"
+        return f"must be a mapping of keys ({', '.join(names)}), not {given}{hint}"
     if kind == "string_pattern_mismatch":
         wanted = {"device": "auto, cpu, cuda, cuda:N or mps"}.get(
             keys[-1], "letters, digits, - _ . + only"
         )
-        return f"must be {wanted}, not {shown}"
+        return f"must be {wanted}, not {given}"
     if kind == "too_short":
         return "must name at least one file"
     if kind == "mistake":
         return str(details["msg"])
     text = str(details["msg"]).replace("Input should", "must").replace("String should", "must")
     text = text.replace("greater than or equal to", "at least")
-    return text.replace("less than or equal to", "at most") + f", not {shown}"
+    return text.replace("less than or equal to", "at most") + f", not {given}"
 
 
 def _keys_at(keys: KeyPath, schema: type[Section]) -> list[str]:

@@ -67,8 +67,10 @@ class TrainingError(SeqError):
 
 
 class Interrupted(SeqError):
-    """A signal asked the program to stop; the work so far is saved."""
+    """A signal asked the program to stop; the work so far is saved, where there is any to save."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__("stopped; the work so far is saved, --resume goes on")
+    def __init__(
+        self, number: int, text: str = "stopped; the work so far is saved, --resume goes on"
+    ) -> None:
+        super().__init__(text)
         self.exit_code = 128 + number

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, model_validator
 
 from seq2seq_cli.config.model import AttentionConfig, NoAttention
-from seq2seq_cli.config.sections import Count, Positive, Section, Size, Whole, mistake
+from seq2seq_cli.config.sections import (
+    Count,
+    Positive,
+    Section,
+    Size,
+    Whole,
+    check_number,
+    mistake,
+    shown,
+)
 from seq2seq_cli.config.training import ConstantForcing, TeacherForcingConfig
 from seq2seq_cli.errors import did_you_mean
 
@@ -22,9 +31,9 @@ class Lengths(NamedTuple):
     shortest: int
     longest: int
 
-    def include(self, length: int) -> bool:
-        """Whether `length` is one of them."""
-        return self.shortest <= length <= self.longest
+    def as_range(self) -> range:
+        """Each of them."""
+        return range(self.shortest, self.longest + 1)
 
     def __str__(self) -> str:
         few = self.shortest == self.longest
@@ -35,9 +44,9 @@ def _lengths(value: Any) -> Any:
     """`3` or `2-10`, from YAML or the command line."""
     if isinstance(value, Lengths):
         return value
-    found = re.fullmatch(r"\s*([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?", str(value))
+    found = re.fullmatch(r" *([0-9]{1,9}) *(?:- *([0-9]{1,9}) *)?", str(value))
     if not found:
-        raise mistake(f"must be a length, say 3, or a range, say 2-10, not {value!r}")
+        raise mistake(f"must be a length, say 3, or a range, say 2-10, not {shown(value)}")
     shortest, longest = int(found[1]), int(found[2] or found[1])
     if shortest > longest:
         raise mistake(f"the range {value} ends before it begins")
@@ -49,13 +58,16 @@ def _lengths(value: Any) -> Any:
 def _known_task(value: Any) -> Any:
     if value not in ("numbers", "symbols"):
         close = did_you_mean(str(value), ("numbers", "symbols"))
-        raise mistake(f"must be one of numbers, symbols, not {value!r}{close}")
+        raise mistake(f"must be one of numbers, symbols, not {shown(value)}{close}")
     return value
 
 
 def _ratio_or_schedule(value: Any) -> Any:
     """A number alone is a constant ratio."""
-    return {"kind": "constant", "ratio": value} if isinstance(value, str | float | int) else value
+    if isinstance(value, dict | Section):
+        return value
+    check_number(value, "kind and what goes with it")
+    return {"kind": "constant", "ratio": value}
 
 
 def _name_or_attention(value: Any) -> Any:
@@ -111,20 +123,11 @@ class NumbersConfig(ReverseToyConfig):
     steps: Count = 6000
     learning_rate: Positive = 0.01
 
-    @model_validator(mode="before")
-    @classmethod
-    def _other_task(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            for key in values:
-                if key in SymbolsConfig.model_fields and key not in cls.model_fields:
-                    raise mistake("goes with task symbols, not with numbers", key)
-        return values
-
 
 class SymbolsConfig(ReverseToyConfig):
     """Embeddings and a softmax: the translation model, its trainer and its search."""
 
-    task: Literal["symbols"] = "symbols"
+    task: Annotated[Literal["symbols"], BeforeValidator(_known_task)] = "symbols"
     """Digits as floats, or as symbols with embeddings and a softmax."""
     hidden_size: Size = 96
     length: LengthRange = Lengths(2, 10)

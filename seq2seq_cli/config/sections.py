@@ -81,6 +81,12 @@ def _file_name(value: object) -> object:
     return value
 
 
+def shown(value: object) -> str:
+    """A value as errors show it."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 def is_encodable(text: str) -> bool:
     """Whether text is UTF-8: half a surrogate pair is not."""
     try:
@@ -100,4 +106,4 @@ def check_number(value: object, keys: str) -> None:
     except (TypeError, ValueError):
         is_number = False
     if not is_number:
-        raise mistake(f"must be a number, or a mapping of keys ({keys}), not {value!r}")
+        raise mistake(f"must be a number, or a mapping of keys ({keys}), not {shown(value)}")

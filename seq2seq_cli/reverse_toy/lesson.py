@@ -16,6 +16,7 @@ from seq2seq_cli.config.reverse_toy import (
     ReverseToyConfig,
     SymbolsConfig,
 )
+from seq2seq_cli.config.sections import shown
 from seq2seq_cli.config.training import ConstantForcing
 from seq2seq_cli.console import table
 from seq2seq_cli.device import resolve_device
@@ -47,7 +48,7 @@ class Lesson:
     config: ReverseToyConfig
     scores: Scores
     bleu: Score | None
-    """Of symbols."""
+    """Of symbols, in sequences of four and more."""
     examples: list[Answer]
     loss_unit: str
     history: list[Progress]
@@ -81,8 +82,8 @@ def parse_sequence(text: str, digits: int) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch("[0-9]{1,9}", part) and int(part) < digits for part in parts):
         raise UsageError(
-            f"--sequence {text}: write whole numbers from 0 to {digits - 1} with commas between "
-            "them, such as 3,1,4; --digits takes in more"
+            f"--sequence {shown(text)}: write whole numbers from 0 to {digits - 1} with commas "
+            "between them, such as 3,1,4; --digits takes in more"
         )
     if len(parts) > MAX_LENGTH:
         raise UsageError(f"--sequence: {len(parts)} numbers; {MAX_LENGTH} are the most")
@@ -161,7 +162,7 @@ def _beginning(config: ReverseToyConfig, data: Sequences) -> str:
 def _handover(shapes: dict[str, tuple[int, ...]]) -> str:
     axes = {"memory": "batch, symbols with <sos> and <eos>, size"}
     lines = [
-        f"   {name:<8}{shape!s:<14}{axes.get(name, 'layers, batch, cells')}"
+        f"   {name:<8}{shape!s:<18}{axes.get(name, 'layers, batch, cells')}"
         for name, shape in shapes.items()
     ]
     context = sum(math.prod(shape) for name, shape in shapes.items() if name != "memory")
@@ -200,7 +201,7 @@ def _result(config: ReverseToyConfig, scores: Scores, overlap: Score | None) -> 
     if len(by_length) > 1:
         rows = [("   length", "sequences", "exact")]
         for length, (count, share) in by_length.items():
-            is_trained = config.length.include(length)
+            is_trained = length in config.length.as_range()
             name = f"   {length}" if is_trained else f"   {length}, not trained on"
             rows.append((name, f"{count}", f"{100 * share:.1f} %"))
         lines.append(table(rows))
@@ -223,7 +224,7 @@ def _by_training(config: ReverseToyConfig, scores: Scores) -> tuple[list[Answer]
     """Answers to sequences of lengths trained on, and of others."""
     groups: tuple[list[Answer], list[Answer]] = [], []
     for answer in scores.answers:
-        groups[not config.length.include(len(answer.source))].append(answer)
+        groups[len(answer.source) not in config.length.as_range()].append(answer)
     return groups
 
 
@@ -236,6 +237,9 @@ def _shortfall(config: ReverseToyConfig, scores: Scores) -> str | None:
     if config.steps < usual.steps:
         return f"{config.steps:,} steps are few: without --steps it is {usual.steps:,}."
     if isinstance(config, SymbolsConfig) and config.attention.kind != "none":
+        return None
+    is_narrow = config.hidden_size < usual.hidden_size
+    if not is_narrow and config.length.longest <= usual.length.longest:
         return None
     wider = max(usual.hidden_size, 4 * config.hidden_size)
     return (
@@ -256,7 +260,7 @@ def _shown(config: ReverseToyConfig, task: Task, answer: Answer) -> str:
     """`[3, 1, 4] -> [4.0, 1.0, 3.0], rounded [4, 1, 3]`, or symbols."""
     if isinstance(config, SymbolsConfig):
         return f"{_listed(answer.source)} -> {_listed(answer.output)}"
-    numbers = ", ".join(f"{number:.1f}" for number in answer.output)
+    numbers = ", ".join(f"{number:z.1f}" for number in answer.output)
     rounded = _listed(task.answer(answer.output))
     return f"{_listed(answer.source)} -> [{numbers}], rounded {rounded}"
 
@@ -266,8 +270,9 @@ def _listed(items: Sequence[Any]) -> str:
 
 
 def _bleu(config: ReverseToyConfig, scores: Scores) -> Score | None:
-    """BLEU of symbols as they are; None of numbers."""
-    if not isinstance(config, SymbolsConfig):
+    """BLEU of symbols as they are; None of numbers, and where no answer has the four symbols in a
+    row that it counts."""
+    if not isinstance(config, SymbolsConfig) or config.tested_lengths.longest < 4:
         return None
     written = [" ".join(map(str, answer.output)) for answer in scores.answers]
     wanted = [" ".join(map(str, answer.target)) for answer in scores.answers]

@@ -23,7 +23,7 @@ from seq2seq_cli.model.lstm import LSTMState
 from seq2seq_cli.model.scoring import Losses
 from seq2seq_cli.randomness import derived_seed, generator
 from seq2seq_cli.reverse_toy.sequences import Digits, Sequences
-from seq2seq_cli.reverse_toy.task import NUM_REPORTS, WARMUP_STEPS, Progress
+from seq2seq_cli.reverse_toy.task import DIVERGED, NUM_REPORTS, WARMUP_STEPS, Progress
 from seq2seq_cli.training.schedules import (
     forcing_coins,
     learning_rate_factor,
@@ -137,10 +137,7 @@ class NumbersTask:
     def _progress(self, step: int) -> Progress:
         losses = self.losses(self.data.held_out)
         if not all(map(math.isfinite, losses)):
-            raise TrainingError(
-                f"the error is no number by step {step}: training has diverged; lower "
-                "learning_rate or set gradient_clip_norm"
-            )
+            raise TrainingError(f"by step {step} {DIVERGED}")
         return Progress(step, losses)
 
     @torch.inference_mode()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from seq2seq_cli.config.reverse_toy import ReverseToyConfig
 from seq2seq_cli.randomness import generator
 
-Digits = npt.NDArray[np.int64]
+Digits = npt.NDArray[np.int16]
 
 HELD_OUT = 200
 """Sequences of each length held out of training, a fifth of them where there are fewer."""
@@ -47,20 +47,19 @@ def draw_sequences(config: ReverseToyConfig, example: Sequence[int] | None = Non
         example = _USUAL_EXAMPLE if is_usual else drawn
     share = max(1, config.pairs // (trained.longest - trained.shortest + 1))
     train, held_out, test = {}, {}, {}
-    for length in range(
-        min(trained.shortest, tested.shortest), max(trained.longest, tested.longest) + 1
-    ):
+    for length in sorted({*trained.as_range(), *tested.as_range()}):
         space = config.digits**length
-        is_trained = trained.include(length)
+        is_trained = length in trained.as_range()
         num_held_out = min(HELD_OUT, max(1, space // 5) if is_trained else space)
         count = num_held_out + (share if is_trained else 0)
         rows = _distinct(count, length, config.digits, generator(config.seed, "sequences", length))
         if len(example) == length:
-            rows = np.concatenate([[example], rows[(rows != example).any(axis=1)]])
+            others = rows[(rows != example).any(axis=1)]
+            rows = np.concatenate([np.array([example], dtype=np.int16), others])
         if is_trained:
             train[length] = np.resize(rows[num_held_out:count], (share, length))
             held_out[length] = rows[:num_held_out]
-        if tested.include(length):
+        if length in tested.as_range():
             test[length] = rows[:num_held_out]
     return Sequences(tuple(example), train, held_out, test)
 
@@ -70,10 +69,11 @@ def _distinct(count: int, length: int, digits: int, draw: np.random.Generator) -
     space = digits**length
     if space <= 4 * count:
         numbers = draw.permutation(space)[:count, np.newaxis]
-        return numbers // digits ** np.arange(length)[::-1] % digits
-    rows = np.empty((0, length), dtype=np.int64)
+        return (numbers // digits ** np.arange(length)[::-1] % digits).astype(np.int16)
+    rows = np.empty((0, length), dtype=np.int16)
     while len(rows) < count:
-        rows = np.concatenate([rows, draw.integers(digits, size=(count, length))])
+        more = draw.integers(digits, size=(count, length)).astype(np.int16)
+        rows = np.concatenate([rows, more])
         _, first = np.unique(rows, axis=0, return_index=True)
         rows = rows[np.sort(first)]
     return rows[:count]

@@ -47,7 +47,7 @@ class Sweep:
         shares = [model.scores.by_length() for model in self.models]
         rows = [["length", *(model.name for model in self.models)]]
         for length in shares[0]:
-            is_trained = self.config.length.include(length)
+            is_trained = length in self.config.length.as_range()
             label = f"{length}" if is_trained else f"{length}, not trained on"
             rows.append([label, *(f"{100 * found[length][1]:.0f}" for found in shares)])
         kinds = {model.attention for model in self.models} - {"none"}

@@ -17,14 +17,15 @@ from seq2seq_cli.config.reverse_toy import SymbolsConfig
 from seq2seq_cli.console import hushed
 from seq2seq_cli.data.batching import make_batch
 from seq2seq_cli.decoding.translator import TranslationOptions, Translator
+from seq2seq_cli.errors import Interrupted, TrainingError
 from seq2seq_cli.evaluation.evaluate import text_losses
 from seq2seq_cli.model.model_file import TranslatorFile
 from seq2seq_cli.model.scoring import Losses
 from seq2seq_cli.reverse_toy.sequences import Digits, Sequences
-from seq2seq_cli.reverse_toy.task import NUM_REPORTS, WARMUP_STEPS, Progress
+from seq2seq_cli.reverse_toy.task import DIVERGED, NUM_REPORTS, WARMUP_STEPS, Progress
 from seq2seq_cli.training.metrics_log import Event
 from seq2seq_cli.training.runs import begin_run, new_trainer
-from seq2seq_cli.training.stopping import StopRequest
+from seq2seq_cli.training.stopping import stop_on_signals
 
 _GREEDY = TranslationOptions(beam_size=1, batch_size=100)
 
@@ -53,15 +54,24 @@ class SymbolsTask:
 
     def train(self, on_progress: Callable[[Progress], None]) -> None:
         """Train to the end of the config's steps: the last weights are the model, none are chosen
-        by the sequences that they are tested on."""
+        by the sequences that they are tested on. Raises TrainingError, Interrupted."""
 
         def on_validation(translator: TranslatorFile, event: Event) -> dict[str, float]:
             on_progress(Progress(event["step"], Losses(event["loss"], event["free_running_loss"])))
             return {}
 
-        with TemporaryDirectory(prefix="seq2seq-") as folder, hushed():
+        with (
+            TemporaryDirectory(prefix="seq2seq-") as folder,
+            hushed(),
+            stop_on_signals("finishing the step") as stop,
+        ):
             begin_run(Path(folder), self.trainer.config)
-            self.trainer.run(Path(folder), on_validation, StopRequest())
+            try:
+                self.trainer.run(Path(folder), on_validation, stop)
+            except Interrupted as error:
+                raise Interrupted(error.exit_code - 128, "interrupted") from error
+            except TrainingError as error:  # names the keys of a training's config
+                raise TrainingError(f"by step {self.trainer.state.step} {DIVERGED}") from error
 
     def losses(self, blocks: Mapping[int, Digits]) -> Losses:
         """Per symbol and end of sentence of sequences by their length."""

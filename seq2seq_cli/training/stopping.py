@@ -11,7 +11,7 @@ from types import FrameType
 from seq2seq_cli.errors import Interrupted
 
 _STDERR = 2
-_REQUEST_TAKEN = "\nwarning: {}: finishing the step and saving; once more ends at once\n"
+_REQUEST_TAKEN = "\nwarning: {}: {}; once more ends at once\n"
 
 
 class StopRequest:
@@ -31,8 +31,13 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Inside the block, Ctrl-C and SIGTERM set the request instead of ending the process."""
+def stop_on_signals(
+    answer: str = "finishing the step and saving",
+) -> Iterator[StopRequest]:
+    """Inside the block, Ctrl-C and SIGTERM set the request instead of ending the process.
+
+    answer: what the person is told.
+    """
     request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -42,7 +47,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         # A handler runs wherever the program is, in the middle of a log line too: a logger's
         # buffers may not be entered twice, the file below them may. train.log tells of the end.
         with suppress(OSError):
-            os.write(_STDERR, _REQUEST_TAKEN.format(request.signal.name).encode())
+            os.write(_STDERR, _REQUEST_TAKEN.format(request.signal.name, answer).encode())
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

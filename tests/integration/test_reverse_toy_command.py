@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -581,11 +580,8 @@ def test_the_defaults_reach_the_target_with_any_seed(empty_dir: Path, seed: int)
 
 @pytest.mark.slow
 def test_fewer_cells_do_visibly_worse(empty_dir: Path) -> None:
-    shares = [
-        trained(empty_dir, "--hidden-size", str(size))["exact_match"] for size in (2, 4, 8, 16)
-    ]
-    assert all(narrow < wide for narrow, wide in pairwise(shares[:3]))
-    assert shares[1] < 0.9 <= shares[3]
+    two, four = (trained(empty_dir, "--hidden-size", size)["exact_match"] for size in "24")
+    assert two < four < 0.9
 
 
 @pytest.mark.slow

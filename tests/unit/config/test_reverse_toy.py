@@ -229,7 +229,7 @@ def test_lengths_are_written_as_they_are_read(first: int, last: int, length: int
     assert load(length=str(both)).length == both
     assert load(length=str(first)).length == Lengths(first, first)
     assert str(Lengths(first, first)) == str(first)
-    assert both.include(length) == (length in range(both.shortest, both.longest + 1))
+    assert (length in both.as_range()) == (both.shortest <= length <= both.longest)
 
 
 def test_lengths_tested_are_those_trained_on_unless_named() -> None:
@@ -244,6 +244,8 @@ BOUNDS = "lengths go from 1 to 1000, not"
 NO_LENGTH = "must be a length, say 3, or a range, say 2-10, not"
 FORCINGS = "constant, linear, exponential, inverse_sigmoid"
 ATTENTIONS = "none, dot, general, additive"
+
+RATIO_OR_SCHEDULE = "must be a number, or a mapping of keys (kind and what goes with it)"
 
 MISTAKES = [
     ("hidden_size", "0", "must be at least 1, not 0"),
@@ -300,8 +302,10 @@ MISTAKES = [
     ("teacher_forcing", "1.5", "must be at most 1, not 1.5"),
     ("teacher_forcing", "-0.5", "must be at least 0, not -0.5"),
     ("teacher_forcing", "nan", "must be a number, not 'nan'"),
-    ("teacher_forcing", "often", "must be a number, not 'often'"),
-    ("teacher_forcing", "[0.5]", "must be a mapping of keys (kind, ...), not ['0.5']"),
+    ("teacher_forcing", "often", f"{RATIO_OR_SCHEDULE}, not 'often'"),
+    ("teacher_forcing", "linear", f"{RATIO_OR_SCHEDULE}, not 'linear'"),
+    ("teacher_forcing", "[0.5]", f"{RATIO_OR_SCHEDULE}, not ['0.5']"),
+    ("length", '"5\\n-2"', "must be a length, say 3, or a range, say 2-10, not '5\\n-2'"),
     ("task", "symbol", "must be one of numbers, symbols, not 'symbol' (did you mean symbols?)"),
     ("task", "Numbers", "must be one of numbers, symbols, not 'Numbers' (did you mean numbers?)"),
     ("task", "words", "must be one of numbers, symbols, not 'words'"),
@@ -459,3 +463,20 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: ")
     (line,) = mistakes(b"#" * (MAX_BYTES + 1))
     assert line.startswith("toy.yaml: larger than")
+
+
+def test_a_task_that_is_not_there_is_named_whatever_else_is_wrong() -> None:
+    [wrong] = mistakes(task="symbol", attention="dot")
+    assert wrong.startswith("--task: must be one of numbers, symbols, not 'symbol'")
+
+
+def test_a_key_of_the_other_task_hides_no_other_mistake() -> None:
+    assert set(mistakes(attention="dot", length="5-2")) == {
+        "--attention: goes with task symbols, not with numbers",
+        "--length: the range 5-2 ends before it begins",
+    }
+
+
+def test_a_key_inside_an_option_is_named() -> None:
+    [wrong] = mistakes(teacher_forcing="{kind: linear, start: 2}")
+    assert wrong == "--teacher-forcing: start: must be at most 1, not 2"

@@ -299,7 +299,7 @@ def test_shares_are_counted_over_the_sequences_tested(
         which: [
             right
             for length, found in rights.items()
-            if trained.include(length) == (which == "trained on")
+            if (length in trained.as_range()) == (which == "trained on")
             for right in found
         ]
         for which in ("trained on", "not trained on")
@@ -316,7 +316,7 @@ def test_shares_are_counted_over_the_sequences_tested(
             ["length", "sequences", "exact"],
             *(
                 [
-                    f"{length}" if trained.include(length) else f"{length}, not trained on",
+                    f"{length}" if (length in trained.as_range()) else f"{length}, not trained on",
                     f"{len(found)}",
                     f"{100 * sum(found) / len(found):.1f} %",
                 ]
@@ -448,10 +448,10 @@ def reason(config: ReverseToyConfig, is_right: IsRight) -> str:
 
 NARROW = [
     (NumbersConfig(hidden_size=4), "16"),
-    (NumbersConfig(hidden_size=16), "64"),
+    (NumbersConfig(hidden_size=16, length=Lengths(1, 4)), "64"),
     (NumbersConfig(hidden_size=4, steps=6001), "16"),
     (SymbolsConfig(hidden_size=8), "96"),
-    (SymbolsConfig(hidden_size=100, reverse_source=True), "400"),
+    (SymbolsConfig(hidden_size=100, reverse_source=True, length=Lengths(2, 11)), "400"),
 ]
 
 
@@ -492,22 +492,31 @@ def test_with_attention_it_is_not_the_context_vector(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [NumbersConfig(test_length=Lengths(3, 6)), SymbolsConfig(test_length=Lengths(1, 20))],
+    [
+        NumbersConfig(hidden_size=4, test_length=Lengths(3, 6)),
+        SymbolsConfig(hidden_size=8, test_length=Lengths(1, 20)),
+    ],
     ids=["numbers", "symbols"],
 )
 def test_lengths_not_trained_on_need_no_explanation(config: ReverseToyConfig) -> None:
-    assert reason(config, lambda row: config.length.include(len(row))) == ""
-    assert reason(config, lambda row: not config.length.include(len(row))) != ""
+    assert reason(config, lambda row: len(row) in config.length.as_range()) == ""
+    assert reason(config, lambda row: len(row) not in config.length.as_range()) != ""
     only_others = config.model_copy(update={"test_length": Lengths(21, 22)})
     assert reason(only_others, lambda row: False) == ""
 
 
+@pytest.mark.parametrize("config", [NumbersConfig(), SymbolsConfig(hidden_size=200)])
+def test_a_model_as_wide_as_usual_is_not_called_narrow(config: ReverseToyConfig) -> None:
+    assert reason(config, lambda row: False) == ""
+
+
 def test_an_explanation_begins_below_the_target() -> None:
-    sources = draw_sequences(NumbersConfig()).test[3].tolist()
+    config = NumbersConfig(hidden_size=15)
+    sources = draw_sequences(config).test[3].tolist()
     assert len(sources) == 200
     for num_wrong, is_explained in ((2, False), (3, True)):
         wrong = sources[-num_wrong:]
-        found = reason(NumbersConfig(), lambda row, wrong=wrong: row not in wrong)  # type: ignore[misc]
+        found = reason(config, lambda row, wrong=wrong: row not in wrong)  # type: ignore[misc]
         assert bool(found) == is_explained
 
 

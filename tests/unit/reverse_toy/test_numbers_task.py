@@ -201,7 +201,7 @@ def test_the_decoder_begins_where_the_encoder_ended() -> None:
 def test_losses_are_means_over_all_numbers_of_all_lengths() -> None:
     task = tiny_task(length=Lengths(1, 4))
     blocks = {
-        length: np.arange(count * length).reshape(count, length) % 5
+        length: np.arange(count * length, dtype=np.int16).reshape(count, length) % 5
         for length, count in [(1, 7), (2, 1), (4, 5)]
     }
     errors: dict[bool, list[float]] = {True: [], False: []}
@@ -554,7 +554,7 @@ def test_a_training_that_diverges_is_stopped() -> None:
     with watched(task) as steps, pytest.raises(TrainingError) as caught:
         task.train(reports.append)
     assert str(caught.value) == (
-        "the error is no number by step 2: training has diverged; lower learning_rate or set "
+        "by step 2 training has diverged, its error is no number: lower learning_rate or set "
         "gradient_clip_norm"
     )
     assert caught.value.exit_code == 1

@@ -119,7 +119,7 @@ def test_sequences_are_of_digits_and_no_test_comes_twice(
     data = draw_sequences(*case)
     for blocks in (data.train, data.held_out, data.test):
         for length, rows in blocks.items():
-            assert rows.dtype == np.int64
+            assert rows.dtype == np.int16
             assert rows.shape[1] == length
             assert 0 <= rows.min() <= rows.max() < config.digits
     for blocks in (data.held_out, data.test):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +22,7 @@ from seq2seq_cli.config.training import ConstantForcing, LinearForcing
 from seq2seq_cli.config_file import changed_keys
 from seq2seq_cli.data.batching import Batch, FlatIds, FlatPairs
 from seq2seq_cli.data.vocabulary import EOS_ID, SPECIAL_TOKENS, UNK_ID, TextCodec
-from seq2seq_cli.errors import TrainingError
+from seq2seq_cli.errors import Interrupted, TrainingError
 from seq2seq_cli.model.scoring import Losses
 from seq2seq_cli.model.seq2seq import Seq2Seq
 from seq2seq_cli.reverse_toy.sequences import Digits, draw_sequences
@@ -343,6 +345,13 @@ def test_sequences_longer_than_those_trained_on_are_not_cut() -> None:
     assert len({task.losses({7: rows[i : i + 1]}) for i in range(6)}) == 6
 
 
+def test_an_example_longer_than_all_others_is_not_cut() -> None:
+    config = tiny_config()
+    task = SymbolsTask(config, draw_sequences(config, [0, 1, 2, 3, 4, 5, 0]), CPU)
+    (translation,) = task.translator.translate(["0 1 2 3 4 5 0"])
+    assert "truncated" not in translation.flags
+
+
 @pytest.mark.parametrize("reverse_source", [False, True])
 def test_losses_are_means_over_all_symbols_and_ends(reverse_source: bool) -> None:
     task = tiny_task(reverse_source=reverse_source)
@@ -467,7 +476,10 @@ def test_no_files_are_left_behind(temporary: Path) -> None:
 
 def test_no_files_are_left_behind_by_a_training_that_fails(temporary: Path) -> None:
     task = tiny_task(learning_rate=1e38)
-    with pytest.raises(TrainingError, match="no number by step"):
+    with pytest.raises(
+        TrainingError,
+        match=r"^by step \d .* is no number: lower learning_rate or set gradient_clip_norm$",
+    ):
         task.train(lambda progress: None)
     assert list(temporary.iterdir()) == []
 
@@ -476,6 +488,25 @@ def test_no_files_are_left_behind_by_a_training_that_fails(temporary: Path) -> N
 
     with pytest.raises(KeyboardInterrupt):
         tiny_task().train(refuse)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_training_between_two_steps(
+    temporary: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = tiny_task()
+    reports: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        reports.append(progress)
+        os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted, match=r"^interrupted$") as caught:
+        task.train(report)
+    assert caught.value.exit_code == 128 + number
+    assert len(reports) == 1
+    assert f"{number.name}: finishing the step;" in capfd.readouterr().err
     assert list(temporary.iterdir()) == []
 
 
