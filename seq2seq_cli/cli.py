@@ -19,7 +19,7 @@ import typer
 
 from seq2seq_cli import __version__
 from seq2seq_cli.config import DECODING_BATCH_SIZE
-from seq2seq_cli.config.reverse_toy import TASKS, ReverseToyConfig
+from seq2seq_cli.config.reverse_toy import NUMBERS_SWEEP_LENGTH, TASKS, ReverseToyConfig
 from seq2seq_cli.console import (
     configure_logging,
     harmless,
@@ -95,8 +95,14 @@ def main() -> None:
             sys.stdout.flush()  # what cannot be written is found out here, not at exit
 
 
+_TO_SAVE_MEMORY = (
+    "lower training.batch_size (or --batch-size, --beam-size) or the sizes of the model; "
+    "`seq2seq train --dry-run` measures what a config takes"
+)
+
+
 @contextmanager
-def _reporting(debug: bool = False) -> Iterator[None]:
+def _reporting(debug: bool = False, to_save_memory: str = _TO_SAVE_MEMORY) -> Iterator[None]:
     """Turn an error inside the block into its lines on stderr and an exit code."""
     try:
         yield
@@ -112,12 +118,7 @@ def _reporting(debug: bool = False) -> Iterator[None]:
         # torch has an OutOfMemoryError for GPUs only, and a RuntimeError for the rest.
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        _fail(
-            "out of memory: lower training.batch_size (or --batch-size, --beam-size) or the sizes "
-            "of the model; `seq2seq train --dry-run` measures what a config takes",
-            1,
-            debug,
-        )
+        _fail(f"out of memory: {to_save_memory}", 1, debug)
     except OSError as error:
         try:
             sys.stdout.flush()
@@ -141,10 +142,12 @@ def _drop_output() -> None:
 
 
 @contextmanager
-def _command(quiet: bool, verbose: bool, debug: bool) -> Iterator[None]:
+def _command(
+    quiet: bool, verbose: bool, debug: bool, to_save_memory: str = _TO_SAVE_MEMORY
+) -> Iterator[None]:
     """Log to stderr inside the block, at the level asked for; report errors."""
     configure_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    with _reporting(debug):
+    with _reporting(debug, to_save_memory):
         yield
 
 
@@ -648,21 +651,28 @@ def reverse_toy(
     ] = None,
     teacher_forcing: Annotated[
         str | None,
-        typer.Option(metavar="RATIO", help="How often the decoder is fed the true digit; else 1."),
+        typer.Option(
+            metavar="RATIO", help="Share of steps at which the decoder is fed the true digit."
+        ),
     ] = None,
     attention: Annotated[
-        str | None, typer.Option(metavar="KIND", help="For symbols: dot, general or additive.")
+        str | None, typer.Option(metavar="KIND", help="For symbols: none, dot, general, additive.")
     ] = None,
     reverse_source: Annotated[
-        bool, typer.Option("--reverse-source", help="For symbols: read the source backwards.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--reverse-source/--no-reverse-source", help="For symbols: read the source backwards."
+        ),
+    ] = None,
     sequence: Annotated[
         str | None, typer.Option(metavar="3,1,4", help="What is shown to be reversed.")
     ] = None,
     sweep: Annotated[
         bool,
         typer.Option(
-            "--sweep", help="Train hidden sizes from 4 to 64 and draw which lengths each can hold."
+            "--sweep",
+            help="Train hidden sizes from 4 to 64 (numbers on lengths "
+            f"{NUMBERS_SWEEP_LENGTH}), test to twice the length and draw what each can hold.",
         ),
     ] = False,
     plot: Annotated[
@@ -672,7 +682,10 @@ def reverse_toy(
         ),
     ] = None,
     config_path: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="The same options, as YAML.")
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="Options of model and training, and more, as YAML."
+        ),
     ] = None,
     device_name: Device = None,
     as_json: AsJson = False,
@@ -684,7 +697,8 @@ def reverse_toy(
 
     Also a test of the installation: with the defaults, exit code 1 says that it learned too little.
     """
-    with _command(quiet, verbose, debug):
+    advice = "lower batch_size, pairs, hidden_size or length"
+    with _command(quiet, verbose, debug, advice):
         from seq2seq_cli.config_file import Override, load_reverse_toy_config
 
         given = {
@@ -697,7 +711,7 @@ def reverse_toy(
             "seed": seed,
             "teacher_forcing": teacher_forcing,
             "attention": attention,
-            "reverse_source": "true" if reverse_source else None,
+            "reverse_source": None if reverse_source is None else str(reverse_source).lower(),
             "device": device_name,
         }
         overrides = [
@@ -717,11 +731,14 @@ def reverse_toy(
             from seq2seq_cli.evaluation.pictures import picture_format
 
             picture_format(plot)
-        if sweep:
-            assert plot
-            _reverse_toy_sweep(config, plot, as_json)
-        else:
-            _reverse_toy_lesson(config, sequence, plot, as_json)
+        from seq2seq_cli.training.stopping import interrupted_by_sigterm
+
+        with interrupted_by_sigterm():
+            if sweep:
+                assert plot
+                _reverse_toy_sweep(config, plot, as_json)
+            else:
+                _reverse_toy_lesson(config, sequence, plot, as_json)
 
 
 def _reverse_toy_lesson(

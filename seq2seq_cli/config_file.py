@@ -72,6 +72,8 @@ def load_reverse_toy_config(path: Path | None, overrides: Iterable[Override]) ->
     Raises ConfigError with one line for each mistake.
     """
     document = _read(path) if path else Document("defaults")
+    if {"data", "model", "training"} & set(document.tree):
+        raise ConfigError(f"{path}: this is a config of `seq2seq train`, not of the toy")
     _lay_over(document, overrides)
     task = document.tree.get("task", "numbers")
     # A task that there is not may be either: the symbols' keys are those of both.
@@ -81,6 +83,8 @@ def load_reverse_toy_config(path: Path | None, overrides: Iterable[Override]) ->
 def _read(path: Path) -> Document:
     document = Document(f"{path}:1")
     tree = parse(_read_text(path), (), str(path), document)
+    if tree is None:  # nothing but comments
+        tree = {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}:1: a config is a mapping of keys to values")
     document.put((), tree, path.absolute().parent)

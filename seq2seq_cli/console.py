@@ -87,7 +87,7 @@ def log_to(path: Path) -> Iterator[None]:
 def hushed() -> Iterator[None]:
     """Inside the block, nothing is logged but warnings and errors; progress bars stay."""
     before = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(max(before, logging.WARNING))
     try:
         yield
     finally:

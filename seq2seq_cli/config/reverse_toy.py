@@ -21,7 +21,7 @@ from seq2seq_cli.config.sections import (
 from seq2seq_cli.config.training import ConstantForcing, TeacherForcingConfig
 from seq2seq_cli.errors import did_you_mean
 
-MAX_LENGTH = 1000
+MAX_LENGTH = 100
 MAX_DIGITS = 1000
 
 
@@ -53,6 +53,10 @@ def _lengths(value: Any) -> Any:
     if shortest < 1 or longest > MAX_LENGTH:
         raise mistake(f"lengths go from 1 to {MAX_LENGTH}, not {value}")
     return Lengths(shortest, longest)
+
+
+NUMBERS_SWEEP_LENGTH = Lengths(1, 6)
+"""Lengths that a sweep of numbers trains on, unless it is told others."""
 
 
 def _known_task(value: Any) -> Any:

@@ -49,7 +49,7 @@ class NumberReverser(nn.Module):
 
         At its first step the decoder is fed 0.0. forced: whether each later step is fed the true
         number before it (teacher forcing) or the decoder's own prediction: booleans, (batch or 1,
-        time - 1). None: always the true one.
+        time - 1). None: always the true one. Gradients flow through what is fed back.
         """
         state = self.encode(source)
         fed = torch.zeros_like(target[:, :1])

@@ -43,6 +43,7 @@ def draw_lesson(path: Path, lesson: Lesson) -> None:
     for axes in others:
         shares = [100 * share for _, share in by_length.values()]
         axes.plot([*by_length], shares, color=BLUE, marker="o", markersize=4)
+        axes.set_title("Sequences without a fault")
         _over_lengths(axes, lesson.config.length, [*by_length])
     save_picture(figure, path)
 

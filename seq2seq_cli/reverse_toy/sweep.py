@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from seq2seq_cli.config.model import GeneralAttention, NoAttention
-from seq2seq_cli.config.reverse_toy import Lengths, ReverseToyConfig, SymbolsConfig
+from seq2seq_cli.config.reverse_toy import (
+    MAX_LENGTH,
+    NUMBERS_SWEEP_LENGTH,
+    Lengths,
+    NumbersConfig,
+    ReverseToyConfig,
+    SymbolsConfig,
+)
 from seq2seq_cli.console import progress_bar, table
 from seq2seq_cli.device import resolve_device
 from seq2seq_cli.errors import UsageError
@@ -15,8 +22,6 @@ from seq2seq_cli.reverse_toy.sequences import draw_sequences
 from seq2seq_cli.reverse_toy.task import Progress, Scores, make_task, score
 
 HIDDEN_SIZES = (4, 8, 16, 32, 64)
-TRAINED_LENGTHS = {"numbers": Lengths(1, 6), "symbols": Lengths(2, 10)}
-"""Unless the config names its own."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,11 @@ def run_sweep(config: ReverseToyConfig) -> Sweep:
         raise UsageError(f"hidden_size has no effect on a sweep, which trains {sizes}")
     begin = time.perf_counter()
     device = resolve_device(config.device)
-    given = config.model_fields_set
-    length = config.length if "length" in given else TRAINED_LENGTHS[config.task]
-    tested = config.test_length or Lengths(length.shortest, 2 * length.longest)
+    length = config.length
+    if isinstance(config, NumbersConfig) and "length" not in config.model_fields_set:
+        length = NUMBERS_SWEEP_LENGTH
+    twice = min(2 * length.longest, MAX_LENGTH)
+    tested = config.test_length or Lengths(length.shortest, twice)
     config = config.model_copy(update={"length": length, "test_length": tested})
     data = draw_sequences(config)
     variants: list[dict[str, Any]] = [{}]

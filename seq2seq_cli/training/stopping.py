@@ -31,6 +31,20 @@ class StopRequest:
 
 
 @contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Inside the block, SIGTERM is an exception as Ctrl-C is: what is temporary gets removed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number, "interrupted")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def stop_on_signals(
     answer: str = "finishing the step and saving",
 ) -> Iterator[StopRequest]:

@@ -40,7 +40,7 @@ HEADINGS = [
 ]
 KEYS = [
     *("task", "exact_match", "teacher_forced_loss", "free_running_loss", "by_length"),
-    *("seconds", "examples"),
+    *("seconds", "history", "examples"),
 ]
 SYMBOLS = """\
 task: symbols
@@ -322,7 +322,7 @@ def test_symbols_are_taught_through_a_config(
     assert steps == [str(step) for step in range(2, 21, 2)]
     assert re.fullmatch(r"\[\d, \d, \d\] -> \[.*\]", after)
     assert re.match(r"length sequences exact 1 1 .* % 2 3 .* % 3 12 .* %", unseen)
-    assert unseen.endswith("20 steps are few: without --steps it is 4,000.")
+    assert unseen.endswith("exact, free-running.")
 
 
 def test_json_of_symbols(symbols: Path) -> None:
@@ -343,6 +343,28 @@ def test_symbols_leave_nothing_in_the_folder_of_temporary_files(symbols: Path) -
     result = run_command(*words, cwd=symbols, env=temporary_in(symbols))
     assert (result.code, result.err) == (0, "drew a.png\n")
     assert sorted(snapshot(symbols)) == ["a.png", "tiny.yaml", "tmp"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_sigterm_leaves_nothing_either(symbols: Path) -> None:
+    with subprocess.Popen(
+        command("reverse-toy", "--config", "tiny.yaml", "--steps=2000"),
+        cwd=symbols,
+        env=environment({**temporary_in(symbols), "PYTHONUNBUFFERED": "1"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline().startswith(b"1. Before")
+            process.terminate()
+            _, err = process.communicate(timeout=TIMEOUT_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 143
+    assert err.decode().endswith("error: interrupted\n")
+    assert sorted(snapshot(symbols)) == ["tiny.yaml", "tmp"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
@@ -461,7 +483,7 @@ MISTAKES: list[tuple[Sequence[str], Sequence[str]]] = [
     (["--sequence", "3,x"], ["--sequence '3,x': ", "from 0 to 9", "3,1,4"]),
     (["--sequence", ""], ["--sequence ", "3,1,4"]),
     (["--sequence", "3,4", "--digits", "4"], ["--sequence '3,4': ", "from 0 to 3", "--digits"]),
-    (["--sequence", ",".join("1" * 1001)], ["--sequence: 1001 numbers; 1000"]),
+    (["--sequence", ",".join("1" * 101)], ["--sequence: 101 numbers; 100"]),
     (["--sequence", "9" * 5000], ["--sequence ", "from 0 to 9"]),
     (["--attention", "dot"], ["--attention: ", "task symbols"]),
     (["--reverse-source"], ["--reverse-source: ", "task symbols"]),

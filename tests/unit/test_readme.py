@@ -101,7 +101,9 @@ def toy_table() -> str:
 def toy_default(value: object) -> str:
     if isinstance(value, Lengths):
         return str(value)
-    return f"kind: {value.kind}" if hasattr(value, "kind") else json.dumps(value)
+    if isinstance(value, Section):
+        return ", ".join(f"{key}: {option}" for key, option in value.model_dump().items())
+    return json.dumps(value)
 
 
 @pytest.mark.parametrize("table", [key_table, toy_table])

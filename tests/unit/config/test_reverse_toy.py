@@ -94,7 +94,7 @@ COMMON = [
     ("length", "7", Lengths(7, 7)),
     ("length", "4-9", Lengths(4, 9)),
     ("length", "' 4 - 9 '", Lengths(4, 9)),
-    ("test_length", "1-1000", Lengths(1, 1000)),
+    ("test_length", "1-100", Lengths(1, 100)),
     ("digits", "2", 2),
     ("digits", "1000", 1000),
     ("steps", "1", 1),
@@ -240,7 +240,7 @@ def test_lengths_tested_are_those_trained_on_unless_named() -> None:
 # ---------------------------------------------------------------- mistakes
 
 
-BOUNDS = "lengths go from 1 to 1000, not"
+BOUNDS = "lengths go from 1 to 100, not"
 NO_LENGTH = "must be a length, say 3, or a range, say 2-10, not"
 FORCINGS = "constant, linear, exponential, inverse_sigmoid"
 ATTENTIONS = "none, dot, general, additive"
@@ -263,8 +263,8 @@ MISTAKES = [
             ("5-2", "the range 5-2 ends before it begins"),
             ("0", f"{BOUNDS} 0"),
             ("0-3", f"{BOUNDS} 0-3"),
-            ("1001", f"{BOUNDS} 1001"),
-            ("1-1001", f"{BOUNDS} 1-1001"),
+            ("101", f"{BOUNDS} 101"),
+            ("1-101", f"{BOUNDS} 1-101"),
             ("-3", f"{NO_LENGTH} '-3'"),
             ("2-", f"{NO_LENGTH} '2-'"),
             ("2-3-4", f"{NO_LENGTH} '2-3-4'"),
@@ -443,7 +443,6 @@ def test_options_that_are_no_yaml(key: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "1: a config is a mapping of keys to values"),
         ("3-10\n", "1: a config is a mapping of keys to values"),
         ("- task: symbols\n", "1: a config is a mapping of keys to values"),
         ("seed: 1\nseed: 2\n", "2: seed: is there twice"),
@@ -463,6 +462,17 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: ")
     (line,) = mistakes(b"#" * (MAX_BYTES + 1))
     assert line.startswith("toy.yaml: larger than")
+
+
+def test_a_file_with_nothing_in_it_leaves_the_defaults() -> None:
+    assert load("# length: 4\n") == NumbersConfig()
+
+
+@pytest.mark.parametrize("section", ["data: {dataset: phrasebook}", "training:", "model: {}"])
+def test_a_training_config_is_told_apart(section: str) -> None:
+    assert mistakes(f"seed: 2\n{section}\n") == [
+        "toy.yaml: this is a config of `seq2seq train`, not of the toy"
+    ]
 
 
 def test_a_task_that_is_not_there_is_named_whatever_else_is_wrong() -> None:

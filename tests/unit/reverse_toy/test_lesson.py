@@ -329,7 +329,7 @@ def test_shares_are_counted_over_the_sequences_tested(
 
 KEYS = [
     *("task", "exact_match", "teacher_forced_loss", "free_running_loss", "by_length"),
-    *("seconds", "examples"),
+    *("seconds", "history", "examples"),
 ]
 
 
@@ -344,6 +344,14 @@ def test_json_has_the_keys_of_the_contract(config: ReverseToyConfig) -> None:
     assert 0.0 < found["exact_match"] < 1.0
     assert (found["teacher_forced_loss"], found["free_running_loss"]) == (0.125, 0.5)
     assert found["seconds"] == lesson.seconds
+    assert found["history"] == [
+        {
+            "step": step,
+            "teacher_forced_loss": losses.loss,
+            "free_running_loss": losses.free_running_loss,
+        }
+        for step, losses in HISTORY
+    ]
     shown, *others = found["examples"]
     assert shown["source"] == list(draw_sequences(config).example)
     assert 1 <= len(others) <= 5
@@ -473,7 +481,6 @@ def test_a_narrow_model_falls_short_by_its_context_vector(
         (NumbersConfig(steps=5999), "5,999", "6,000"),
         (NumbersConfig(steps=300, hidden_size=4), "300", "6,000"),
         (SymbolsConfig(steps=3999), "3,999", "4,000"),
-        (SymbolsConfig.model_validate({"steps": 20, "attention": "dot"}), "20", "4,000"),
     ],
 )
 def test_a_short_training_falls_short_by_its_steps(
@@ -507,6 +514,22 @@ def test_lengths_not_trained_on_need_no_explanation(config: ReverseToyConfig) ->
 
 @pytest.mark.parametrize("config", [NumbersConfig(), SymbolsConfig(hidden_size=200)])
 def test_a_model_as_wide_as_usual_is_not_called_narrow(config: ReverseToyConfig) -> None:
+    assert reason(config, lambda row: False) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learning_rate": 1e-6},
+        {"pairs": 20},
+        {"digits": 1000},
+        {"teacher_forcing": 0},
+        {"batch_size": 1, "steps": 10},
+    ],
+    ids=str,
+)
+def test_what_else_may_be_the_reason_is_not_guessed(changes: dict[str, Any]) -> None:
+    config = NumbersConfig.model_validate({"hidden_size": 4, **changes})
     assert reason(config, lambda row: False) == ""
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from seq2seq_cli.config.model import AdditiveAttention, GeneralAttention
 from seq2seq_cli.config.reverse_toy import (
+    MAX_LENGTH,
     Lengths,
     NumbersConfig,
     ReverseToyConfig,
@@ -150,6 +151,7 @@ def test_nothing_else_changes_from_one_model_to_the_next(made: Made) -> None:
         ({"task": "numbers", "length": 3}, (3, 3), (3, 6)),
         ({"task": "symbols", "length": "2-10"}, (2, 10), (2, 20)),
         ({"task": "symbols", "length": "1-4"}, (1, 4), (1, 8)),
+        ({"task": "numbers", "length": "59-60"}, (59, 60), (59, MAX_LENGTH)),
         ({"task": "numbers", "test_length": 7}, (1, 6), (7, 7)),
         ({"task": "symbols", "length": "2-3", "test_length": "1-4"}, (2, 3), (1, 4)),
     ],
