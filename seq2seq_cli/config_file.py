@@ -71,7 +71,7 @@ def load_reverse_toy_config(path: Path | None, overrides: Iterable[Override]) ->
 
     Raises ConfigError with one line for each mistake.
     """
-    document = _read(path) if path else Document("defaults")
+    document = _read(path, needs_nothing=True) if path else Document("defaults")
     if {"data", "model", "training"} & set(document.tree):
         raise ConfigError(f"{path}: this is a config of `seq2seq train`, not of the toy")
     _lay_over(document, overrides)
@@ -80,10 +80,10 @@ def load_reverse_toy_config(path: Path | None, overrides: Iterable[Override]) ->
     return _validate(document, TASKS.get(str(task), SymbolsConfig))
 
 
-def _read(path: Path) -> Document:
+def _read(path: Path, *, needs_nothing: bool = False) -> Document:
     document = Document(f"{path}:1")
     tree = parse(_read_text(path), (), str(path), document)
-    if tree is None:  # nothing but comments
+    if tree is None and needs_nothing:  # nothing but comments
         tree = {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}:1: a config is a mapping of keys to values")

@@ -419,9 +419,8 @@ def test_a_mistake_is_named_with_its_line_and_key(lines: str, expected: str) -> 
         ],
         *[
             (text, "1: a config is a mapping of keys to values")
-            for text in ("- a\n", "hello\n", '""\n')
+            for text in ("", "# nothing\n", "null\n", "- a\n", "hello\n", '""\n')
         ],
-        *[(text, "1: data: is missing") for text in ("", "# nothing\n", "null\n")],
     ],
 )
 def test_mistakes_about_the_data_and_the_document(text: str, expected: str) -> None:
