@@ -47,7 +47,8 @@ check: $(TOOLS)
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest
+	# A test is one thread of work; eight processes are enough for any machine's memory.
+	$(BIN)/python -m pytest -n auto --maxprocesses 8
 
 test-slow: $(TOOLS)
 	$(BIN)/python -m pytest -m slow
