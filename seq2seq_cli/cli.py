@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import os
 import shutil
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -18,17 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seq2seq_cli import __version__
+from seq2seq_cli.command_line import AsJson, Debug, Device, Quiet, Verbose, command, reporting
 from seq2seq_cli.config import DECODING_BATCH_SIZE
-from seq2seq_cli.config.reverse_toy import NUMBERS_SWEEP_LENGTH, TASKS, ReverseToyConfig
-from seq2seq_cli.console import (
-    configure_logging,
-    harmless,
-    json_line,
-    log_to,
-    print_above_bars,
-)
-from seq2seq_cli.errors import DataError, SeqError, TrainingError, UsageError
+from seq2seq_cli.console import json_line, log_to
+from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.locate import RUNS_DIR, check_can_hold_run, locate_models
+from seq2seq_cli.reverse_toy.command import reverse_toy
 from seq2seq_cli.text_io import check_output, input_lines, lines_beside, write_lines
 
 if TYPE_CHECKING:
@@ -45,19 +37,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ConfigName = Annotated[
     str, typer.Option("--config", metavar="FILE|NAME", help="A YAML file, or a shipped config.")
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a key: training.epochs=5."),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
 ]
 DecodingDevice = Annotated[
     str, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
@@ -88,67 +73,11 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             # Translations are UTF-8 whatever the terminal's locale says.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    with _reporting():
+    with reporting():
         try:
             app()
         finally:
             sys.stdout.flush()  # what cannot be written is found out here, not at exit
-
-
-_TO_SAVE_MEMORY = (
-    "lower training.batch_size (or --batch-size, --beam-size) or the sizes of the model; "
-    "`seq2seq train --dry-run` measures what a config takes"
-)
-
-
-@contextmanager
-def _reporting(debug: bool = False, to_save_memory: str = _TO_SAVE_MEMORY) -> Iterator[None]:
-    """Turn an error inside the block into its lines on stderr and an exit code."""
-    try:
-        yield
-    except SeqError as error:
-        _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130, debug)
-    except BrokenPipeError:
-        # The reader of our output has gone (`seq2seq translate ... | head`): nothing is wrong.
-        _drop_output()
-        sys.exit(0)
-    except (MemoryError, RuntimeError) as error:
-        # torch has an OutOfMemoryError for GPUs only, and a RuntimeError for the rest.
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
-            raise
-        _fail(f"out of memory: {to_save_memory}", 1, debug)
-    except OSError as error:
-        try:
-            sys.stdout.flush()
-        except OSError:  # it was stdout that failed
-            _drop_output()
-        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
-
-
-def _fail(text: str, exit_code: int, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    for line in text.split("\n"):
-        print(f"error: {harmless(line)}", file=sys.stderr)
-    sys.exit(exit_code)
-
-
-def _drop_output() -> None:
-    """Let what is left in stdout's buffer go nowhere, else Python complains of it at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _command(
-    quiet: bool, verbose: bool, debug: bool, to_save_memory: str = _TO_SAVE_MEMORY
-) -> Iterator[None]:
-    """Log to stderr inside the block, at the level asked for; report errors."""
-    configure_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    with _reporting(debug, to_save_memory):
-        yield
 
 
 def _print_version(wanted: bool) -> None:
@@ -190,7 +119,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a model as a config says."""
-    with _command(quiet, verbose, debug):
+    with command(quiet, verbose, debug):
         if resume and overwrite:
             raise UsageError("--resume goes on with a run, --overwrite replaces it: choose one")
         if resume and dry_run:
@@ -273,7 +202,7 @@ def check_data(
     debug: Debug = False,
 ) -> None:
     """Look over a config's data before training on it. Exit code 1: something would hurt."""
-    with _command(quiet, verbose, debug):
+    with command(quiet, verbose, debug):
         from seq2seq_cli.checking.check import check_data
         from seq2seq_cli.checking.report import as_json as report_as_json
         from seq2seq_cli.checking.report import as_text
@@ -385,7 +314,7 @@ def translate(
 
     Several models translate as an ensemble.
     """
-    with _command(quiet, verbose, debug):
+    with command(quiet, verbose, debug):
         given = {
             "TEXT": texts,
             "--input": input_name,
@@ -566,7 +495,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Score a model on test data. With no metric named: BLEU, chrF and loss."""
-    with _command(quiet, verbose, debug):
+    with command(quiet, verbose, debug):
         if (source is None) != (not references):
             raise UsageError("--source and --reference go together")
         if source and split:
@@ -615,161 +544,7 @@ def evaluate(
             write_lines(evaluation.hypotheses, str(output))
 
 
-def _usual(key: str) -> str:
-    """`else 16, for symbols 64`: what reverse-toy does without the option."""
-    numbers, symbols = (getattr(schema(), key) for schema in TASKS.values())
-    return f"else {numbers}" + ("" if numbers == symbols else f", for symbols {symbols}")
-
-
-@app.command()
-def reverse_toy(
-    task: Annotated[
-        str | None,
-        typer.Option(metavar="TASK", help="numbers (floats; the default) or symbols (embeddings)."),
-    ] = None,
-    hidden_size: Annotated[
-        str | None, typer.Option(metavar="N", help=f"Cells of each LSTM; {_usual('hidden_size')}.")
-    ] = None,
-    length: Annotated[
-        str | None,
-        typer.Option(metavar="N|A-B", help=f"Lengths to train on; {_usual('length')}."),
-    ] = None,
-    test_length: Annotated[
-        str | None,
-        typer.Option(metavar="N|A-B", help="Lengths to test on; else those trained on."),
-    ] = None,
-    digits: Annotated[
-        str | None,
-        typer.Option(metavar="N", help=f"How many different digits; {_usual('digits')}."),
-    ] = None,
-    steps: Annotated[
-        str | None, typer.Option(metavar="N", help=f"Updates; {_usual('steps')}.")
-    ] = None,
-    seed: Annotated[
-        str | None,
-        typer.Option(metavar="N", help=f"Of everything that is drawn; {_usual('seed')}."),
-    ] = None,
-    teacher_forcing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RATIO", help="Share of steps at which the decoder is fed the true digit."
-        ),
-    ] = None,
-    attention: Annotated[
-        str | None, typer.Option(metavar="KIND", help="For symbols: none, dot, general, additive.")
-    ] = None,
-    reverse_source: Annotated[
-        bool | None,
-        typer.Option(
-            "--reverse-source/--no-reverse-source", help="For symbols: read the source backwards."
-        ),
-    ] = None,
-    sequence: Annotated[
-        str | None, typer.Option(metavar="3,1,4", help="What is shown to be reversed.")
-    ] = None,
-    sweep: Annotated[
-        bool,
-        typer.Option(
-            "--sweep",
-            help="Train hidden sizes from 4 to 64 (numbers on lengths "
-            f"{NUMBERS_SWEEP_LENGTH}), test to twice the length and draw what each can hold.",
-        ),
-    ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.png", help="Draw the errors; of a sweep: else reverse-toy-sweep.png."
-        ),
-    ] = None,
-    config_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", metavar="FILE", help="Options of model and training, and more, as YAML."
-        ),
-    ] = None,
-    device_name: Device = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    debug: Debug = False,
-) -> None:
-    """Train a tiny encoder-decoder to reverse digits, and see how it works.
-
-    Also a test of the installation: with the defaults, exit code 1 says that it learned too little.
-    """
-    advice = "lower batch_size, pairs, hidden_size or length"
-    with _command(quiet, verbose, debug, advice):
-        from seq2seq_cli.config_file import Override, load_reverse_toy_config
-
-        given = {
-            "task": task,
-            "hidden_size": hidden_size,
-            "length": length,
-            "test_length": test_length,
-            "digits": digits,
-            "steps": steps,
-            "seed": seed,
-            "teacher_forcing": teacher_forcing,
-            "attention": attention,
-            "reverse_source": None if reverse_source is None else str(reverse_source).lower(),
-            "device": device_name,
-        }
-        overrides = [
-            Override(key, value, f"--{key.replace('_', '-')}")
-            for key, value in given.items()
-            if value is not None
-        ]
-        for _, value, option in overrides:
-            if not value.strip():  # of a shell variable that is not set, say
-                raise UsageError(f"{option}: has no value")
-        config = load_reverse_toy_config(config_path, overrides)
-        if sweep and sequence is not None:
-            raise UsageError("--sequence has no effect with --sweep")
-        if plot or sweep:
-            plot = plot or Path("reverse-toy-sweep.png")
-            check_output("--plot", str(plot))
-            from seq2seq_cli.evaluation.pictures import picture_format
-
-            picture_format(plot)
-        from seq2seq_cli.training.stopping import interrupted_by_sigterm
-
-        with interrupted_by_sigterm():
-            if sweep:
-                assert plot
-                _reverse_toy_sweep(config, plot, as_json)
-            else:
-                _reverse_toy_lesson(config, sequence, plot, as_json)
-
-
-def _reverse_toy_lesson(
-    config: ReverseToyConfig, sequence: str | None, picture: Path | None, as_json: bool
-) -> None:
-    from seq2seq_cli.reverse_toy.lesson import EXPECTED, give_lesson, parse_sequence
-
-    shown = None if sequence is None else parse_sequence(sequence, config.digits)
-    lesson = give_lesson(config, shown, (lambda line: None) if as_json else print_above_bars)
-    if as_json:
-        print(json_line(lesson.as_json()))
-    if picture:
-        from seq2seq_cli.reverse_toy.plots import draw_lesson
-
-        draw_lesson(picture, lesson)
-        logger.info("drew %s", picture)
-    if lesson.misses_target:
-        raise TrainingError(
-            f"{100 * lesson.scores.exact_match:.1f} % are exact; with the defaults it is "
-            f"{100 * EXPECTED:.0f} % or more where everything works as it should"
-        )
-
-
-def _reverse_toy_sweep(config: ReverseToyConfig, picture: Path, as_json: bool) -> None:
-    from seq2seq_cli.reverse_toy.plots import draw_sweep
-    from seq2seq_cli.reverse_toy.sweep import run_sweep
-
-    sweep = run_sweep(config)
-    print(json_line(sweep.as_json()) if as_json else sweep.as_table())
-    draw_sweep(picture, sweep)
-    logger.info("drew %s", picture)
+app.command()(reverse_toy)
 
 
 def _read_files(source: Path, references: list[Path]) -> tuple[list[str], list[list[str]]]:

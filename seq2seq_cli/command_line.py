@@ -1,0 +1,80 @@
+"""What all commands share: options, and how errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from seq2seq_cli.console import configure_logging, harmless
+from seq2seq_cli.errors import SeqError
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
+]
+
+_TO_SAVE_MEMORY = (
+    "lower training.batch_size (or --batch-size, --beam-size) or the sizes of the model; "
+    "`seq2seq train --dry-run` measures what a config takes"
+)
+
+
+@contextmanager
+def reporting(debug: bool = False, to_save_memory: str = _TO_SAVE_MEMORY) -> Iterator[None]:
+    """Turn an error inside the block into its lines on stderr and an exit code."""
+    try:
+        yield
+    except SeqError as error:
+        _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130, debug)
+    except BrokenPipeError:
+        # The reader of our output has gone (`seq2seq translate ... | head`): nothing is wrong.
+        _drop_output()
+        sys.exit(0)
+    except (MemoryError, RuntimeError) as error:
+        # torch has an OutOfMemoryError for GPUs only, and a RuntimeError for the rest.
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        _fail(f"out of memory: {to_save_memory}", 1, debug)
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was stdout that failed
+            _drop_output()
+        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
+
+
+def _fail(text: str, exit_code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    for line in text.split("\n"):
+        print(f"error: {harmless(line)}", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _drop_output() -> None:
+    """Let what is left in stdout's buffer go nowhere, else Python complains of it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def command(
+    quiet: bool, verbose: bool, debug: bool, to_save_memory: str = _TO_SAVE_MEMORY
+) -> Iterator[None]:
+    """Log to stderr inside the block, at the level asked for; report errors."""
+    configure_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    with reporting(debug, to_save_memory):
+        yield
