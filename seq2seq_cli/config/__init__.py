@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from seq2seq_cli.config.data import DataConfig, TextConfig
 from seq2seq_cli.config.model import ModelConfig, TrainedModelConfig
-from seq2seq_cli.config.sections import Section, Whole, mistake
+from seq2seq_cli.config.sections import DeviceName, Section, Seed, Whole, mistake
 from seq2seq_cli.config.training import TrainingConfig, ValidationConfig
 
 DECODING_BATCH_SIZE = 32
@@ -57,9 +57,9 @@ class Config(TranslatorConfig):
     """Corpus, text and tokens."""
     model: TrainedModelConfig = TrainedModelConfig()
     """Sizes and parts of the network."""
-    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 1
+    seed: Seed = 1
     """Decides every random draw, together with epoch, batch and purpose."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: DeviceName = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products in training; weights stay in float32."""

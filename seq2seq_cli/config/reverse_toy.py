@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from seq2seq_cli.config.model import AttentionConfig, NoAttention
 from seq2seq_cli.config.sections import (
     Count,
+    DeviceName,
     Positive,
     Section,
+    Seed,
     Size,
     Whole,
     check_number,
@@ -107,9 +109,9 @@ class ReverseToyConfig(Section):
         ConstantForcing()
     )
     """A ratio, or a schedule as in training.teacher_forcing."""
-    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 1
+    seed: Seed = 1
     """Decides the sequences, the first weights and the batches."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: DeviceName = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
 
     @property

@@ -66,6 +66,8 @@ Count = Annotated[Whole, Field(ge=1, le=1_000_000_000)]
 Size = Annotated[Whole, Field(ge=1, le=65_536)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
 def mistake(text: str, key: str | None = None) -> PydanticCustomError:

@@ -16,8 +16,6 @@ from seq2seq_cli.reverse_toy.sequences import Digits, Sequences
 NUM_REPORTS = 10
 """Times that a training of some length is looked at, or a few more."""
 WARMUP_STEPS = 100
-
-
 DIVERGED = (
     "training has diverged, its error is no number: lower learning_rate or set gradient_clip_norm"
 )

@@ -106,6 +106,23 @@ def run_command(
     return Result(process.returncode, process.stdout.decode(), process.stderr.decode())
 
 
+def imported_by(*arguments: str | Path, cwd: Path) -> tuple[set[str], str]:
+    """The modules that a command imports, which has to succeed, and what it prints."""
+    words = command(*arguments)
+    process = subprocess.run(
+        [words[0], "-X", "importtime", *words[1:]],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert process.returncode == 0
+    modules = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    return modules, process.stdout
+
+
 class _Terminal(io.TextIOWrapper):
     def isatty(self) -> bool:
         return True

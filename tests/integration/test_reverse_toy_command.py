@@ -26,6 +26,7 @@ from tests.integration.conftest import (
     call_command,
     command,
     environment,
+    imported_by,
     objects,
     run_command,
     snapshot,
@@ -345,26 +346,36 @@ def test_symbols_leave_nothing_in_the_folder_of_temporary_files(symbols: Path) -
     assert sorted(snapshot(symbols)) == ["a.png", "tiny.yaml", "tmp"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-def test_sigterm_leaves_nothing_either(symbols: Path) -> None:
+def interrupted(
+    folder: Path, words: list[str], number: signal.Signals, after: bytes
+) -> tuple[int, str]:
+    """Exit code and stderr of a command that gets a signal once it has printed `after`, a pattern;
+    it leaves nothing in `folder`."""
+    # Ctrl-C counts also where these tests run in the background, which has it ignored.
+    heeding = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     with subprocess.Popen(
-        command("reverse-toy", "--config", "tiny.yaml", "--steps=2000"),
-        cwd=symbols,
-        env=environment({**temporary_in(symbols), "PYTHONUNBUFFERED": "1"}),
+        [sys.executable, "-c", heeding, *command("reverse-toy", *words)],
+        cwd=folder,
+        env=environment({**temporary_in(folder), "PYTHONUNBUFFERED": "1"}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
         try:
             assert process.stdout
-            assert process.stdout.readline().startswith(b"1. Before")
-            process.terminate()
+            shown = b""
+            while not re.search(after, shown):
+                shown += process.stdout.readline()
+                assert process.poll() is None
+            process.send_signal(number)
             _, err = process.communicate(timeout=TIMEOUT_SECONDS)
         finally:
             process.kill()
-    assert process.returncode == 143
-    assert err.decode().endswith("error: interrupted\n")
-    assert sorted(snapshot(symbols)) == ["tiny.yaml", "tmp"]
+    assert sorted(snapshot(folder)) == ["tiny.yaml", "tmp"]
+    return process.returncode, err.decode()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
@@ -380,31 +391,17 @@ def test_sigterm_leaves_nothing_either(symbols: Path) -> None:
     ids=["numbers", "symbols"],
 )
 def test_ctrl_c_ends_it_and_leaves_nothing(symbols: Path, words: list[str], said: str) -> None:
-    # The signal counts also where these tests run in the background, which has it ignored.
-    heeding = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-        "os.execv(sys.argv[1], sys.argv[1:])"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", heeding, *command("reverse-toy", *words)],
-        cwd=symbols,
-        env=environment({**temporary_in(symbols), "PYTHONUNBUFFERED": "1"}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        try:
-            assert process.stdout
-            shown = b""
-            while not re.search(rb"free-running\n.*\n", shown):  # a tenth of the steps
-                shown += process.stdout.readline()
-                assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=TIMEOUT_SECONDS)
-        finally:
-            process.kill()
-    assert (process.returncode, err.decode()) == (130, f"{said}error: interrupted\n")
-    assert sorted(snapshot(symbols)) == ["tiny.yaml", "tmp"]
+    after_a_tenth = rb"free-running\n.*\n"
+    code, err = interrupted(symbols, words, signal.SIGINT, after_a_tenth)
+    assert (code, err) == (130, f"{said}error: interrupted\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_sigterm_leaves_nothing_either(symbols: Path) -> None:
+    words = ["--config", "tiny.yaml", "--steps=2000"]
+    code, err = interrupted(symbols, words, signal.SIGTERM, b"1. Before")
+    assert code == 143
+    assert err.endswith("error: interrupted\n")
 
 
 # ---------------------------------------------------------------- --sweep
@@ -578,18 +575,7 @@ def test_help_names_every_option(empty_dir: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_help_imports_nothing_heavy(empty_dir: Path) -> None:
-    words = command("reverse-toy", "--help")
-    process = subprocess.run(
-        [words[0], "-X", "importtime", *words[1:]],
-        cwd=empty_dir,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert process.returncode == 0
-    imported = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    imported, _ = imported_by("reverse-toy", "--help", cwd=empty_dir)
     assert "seq2seq_cli.config.reverse_toy" in imported
     assert not imported & {"torch", "numpy", "matplotlib", "sacrebleu", "sentencepiece"}
 

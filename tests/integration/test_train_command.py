@@ -30,6 +30,7 @@ from tests.integration.conftest import (
     call_command,
     command,
     environment,
+    imported_by,
     run_command,
     snapshot,
 )
@@ -564,22 +565,11 @@ def test_diverging_training_fails_with_exit_code_1(data_dir: Path) -> None:
     "arguments", [["--help"], ["--version"], ["train", "--help"], ["translate", "--help"]]
 )
 def test_help_and_version_import_no_torch(arguments: list[str], empty_dir: Path) -> None:
-    words = command(*arguments)
-    process = subprocess.run(
-        [words[0], "-X", "importtime", *words[1:]],
-        cwd=empty_dir,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert process.returncode == 0
-    imported = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    imported, printed = imported_by(*arguments, cwd=empty_dir)
     assert "seq2seq_cli.cli" in imported
     heavy = {"torch", "numpy", "matplotlib", "sacrebleu", "sentencepiece"}
     assert not imported & heavy
-    assert ("0.1.0" if arguments == ["--version"] else "Usage") in process.stdout
+    assert ("0.1.0" if arguments == ["--version"] else "Usage") in printed
 
 
 @pytest.mark.parametrize("name", ["train", "translate", "evaluate"])
