@@ -305,7 +305,7 @@ def archive() -> bytes:
         ("v.bin", b"\xba\x16\x4f\x2f\x0c\0\0\0\x2c\x01\0\0"),  # fastText
         ("v.zip", archive()),
         ("v.model", pickle.dumps(READ)),
-        ("v.txt", gzip.compress(PLAIN.encode())),
+        ("v.txt", gzip.compress(PLAIN.encode(), mtime=0)),
     ],
 )
 def test_files_that_are_no_text(tmp_path: Path, name: str, content: bytes, dimension: int) -> None:
