@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seq2seq_cli import __version__
-from seq2seq_cli.command_line import AsJson, Debug, Device, Quiet, Verbose, command, reporting
+from seq2seq_cli.command_line import (
+    AsJson,
+    Debug,
+    Device,
+    Precision,
+    Quiet,
+    Verbose,
+    command,
+    import_torch,
+    reporting,
+)
 from seq2seq_cli.config import DECODING_BATCH_SIZE
 from seq2seq_cli.console import json_line, log_to
 from seq2seq_cli.errors import DataError, UsageError
@@ -136,6 +146,7 @@ def train(
         config = load_config(config_name, laid_over)
         run_dir = run_dir or RUNS_DIR / config.name
         check_can_hold_run(run_dir)
+        import_torch()
         with _missing_data_explained(config_name):
             if dry_run:
                 report = _dry_run(config)
@@ -301,6 +312,7 @@ def translate(
         bool, typer.Option("--interactive", help="A prompt: type a sentence, see its translation.")
     ] = False,
     device_name: DecodingDevice = "cpu",
+    precision: Precision = "float32",
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, max=1_000_000, metavar="N", help="Sentences translated at a time."),
@@ -354,13 +366,15 @@ def translate(
         check_output("--output", output)
         lines = [] if interactive else input_lines(texts or [], input_name)
         locations = locate_models(models or [])
+        import_torch()
         from seq2seq_cli.decoding.output import rescored_lines, score_lines, translation_lines
         from seq2seq_cli.decoding.translator import TranslationOptions, Translator
-        from seq2seq_cli.device import resolve_device
+        from seq2seq_cli.device import resolve_device, resolve_precision
 
         batch_size = batch_size or DECODING_BATCH_SIZE
         device = resolve_device(device_name)
-        translator = Translator.load([location.file for location in locations], device)
+        files = [location.file for location in locations]
+        translator = Translator.load(files, device, resolve_precision(precision, device))
         if targets:
             pairs = lines_beside(targets, lines)
             scores = translator.score(pairs, batch_size)
@@ -490,6 +504,7 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
     device_name: DecodingDevice = "cpu",
+    precision: Precision = "float32",
     quiet: Quiet = False,
     verbose: Verbose = False,
     debug: Debug = False,
@@ -506,8 +521,9 @@ def evaluate(
         if beam_size is not None and wanted == ["loss"] and output is None:
             raise UsageError("--beam-size has no effect with --loss alone: nothing is translated")
         locations = locate_models(models or [])
+        import_torch()
         from seq2seq_cli.decoding.translator import TranslationOptions, Translator
-        from seq2seq_cli.device import resolve_device
+        from seq2seq_cli.device import resolve_device, resolve_precision
         from seq2seq_cli.evaluation.evaluate import check_tokenizer, evaluate, results_table
 
         if bleu_tokenize is not None:
@@ -519,7 +535,8 @@ def evaluate(
         else:
             sources, reference_lines = _read_split(locations[0].run_dir, split or "test")
         files = [location.file for location in locations]
-        translator = Translator.load(files, resolve_device(device_name))
+        device = resolve_device(device_name)
+        translator = Translator.load(files, device, resolve_precision(precision, device))
         if translator.file.config.data.tokenizer.lowercase and not lowercase:
             logger.warning("the model writes lower case; --lowercase scores without case")
         evaluation = evaluate(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ import torch
 # Models in tests are small: more threads than one only get in each other's way.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # and in the commands that tests start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_but_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What lasts longer than a test, as runs that several look at, keeps out of the person's cache
+    too."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from seq2seq_cli.config.model import ModelConfig, TrainedModelConfig
 from seq2seq_cli.config.sections import DeviceName, Section, Seed, Whole, mistake
 from seq2seq_cli.config.training import TrainingConfig, ValidationConfig
 
-DECODING_BATCH_SIZE = 32
+DECODING_BATCH_SIZE = 64
 """Sentences that are translated or scored at a time, unless asked otherwise."""
 
 

@@ -77,11 +77,13 @@ class Batch(NamedTuple):
     """(batch,), on the CPU: lengths steer loops"""
     trg_ids: Tensor
     """(batch, trg_len)"""
+    trg_lens: Tensor
+    """(batch,), on the CPU"""
 
     @property
     def num_target_tokens(self) -> int:
         """Real tokens that are predicted: all but <pad> and <sos>."""
-        return int((self.trg_ids[:, 1:] != PAD_ID).sum())
+        return int((self.trg_lens - 1).clamp(min=0).sum())
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its ids on `device`."""
@@ -92,7 +94,7 @@ class Batch(NamedTuple):
             (ids.pin_memory() if pin else ids).to(device, non_blocking=pin)
             for ids in (self.src_ids, self.trg_ids)
         )
-        return Batch(src, self.src_lens, trg)
+        return Batch(src, self.src_lens, trg, self.trg_lens)
 
 
 def make_batch(
@@ -102,8 +104,10 @@ def make_batch(
     if reverse_source:
         sources = [ids[::-1] for ids in sources]
     src_lens = torch.tensor([len(ids) + 2 for ids in sources])
-    trg_ids = _pad(targets) if targets is not None else torch.empty(len(sources), 0).long()
-    return Batch(_pad(sources), src_lens, trg_ids)
+    if targets is None:
+        return Batch(_pad(sources), src_lens, torch.empty(len(sources), 0).long(), src_lens * 0)
+    trg_lens = torch.tensor([len(ids) + 2 for ids in targets])
+    return Batch(_pad(sources), src_lens, _pad(targets), trg_lens)
 
 
 def _pad(sequences: Sequence[Ids]) -> Tensor:
@@ -116,7 +120,9 @@ def _pad(sequences: Sequence[Ids]) -> Tensor:
 
 
 def pairs_batch(pairs: FlatPairs, indices: Indices, *, reverse_source: bool) -> Batch:
-    """The batch of the pairs at `indices`."""
+    """The batch of the pairs at `indices`, longest target first, as the decoder packs them."""
+    lengths = pairs.target.lengths[indices]
+    indices = indices[np.argsort(-lengths, kind="stable")]
     sources = [pairs.source[index] for index in indices]
     targets = [pairs.target[index] for index in indices]
     return make_batch(sources, targets, reverse_source=reverse_source)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from seq2seq_cli.config.data import DataConfig, TextConfig
+from seq2seq_cli.data import cache
 from seq2seq_cli.data.batching import FlatIds, FlatPairs, Indices
 from seq2seq_cli.data.splits import TextPair, cut_splits, has_split, located_pairs
-from seq2seq_cli.data.tokenizers import learn_tokenizers
-from seq2seq_cli.data.vocabulary import Ids, TextCodec, make_codecs
-from seq2seq_cli.errors import DataError
+from seq2seq_cli.data.tokenizers import learn_tokenizers, load_tokenizer
+from seq2seq_cli.data.vocabulary import Ids, TextCodec, Vocabulary, make_codecs
+from seq2seq_cli.errors import DataError, ModelFileError
 
 logger = logging.getLogger("seq2seq")
 
@@ -56,14 +63,128 @@ class PreparedData:
         return FlatPairs(*sides)
 
 
-def prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None = None) -> PreparedData:
-    """Read the training and validation splits and turn them into ids.
+LogLines = list[tuple[int, str]]
+"""Level and text."""
 
-    `codecs` of source and target, from a model file, are used as they are; without them, tokenizers
-    and vocabularies are learned from the training split.
+
+def prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None = None) -> PreparedData:
+    """Read the training and validation splits and turn them into ids, or take what an earlier run
+    has made of them.
+
+    `codecs` of source and target, from a model file of this config, are used as they are; without
+    them, tokenizers and vocabularies are learned from the training split.
 
     Raises DataError and ConfigError (more subwords wanted than the data yields).
     """
+    with _heard() as lines:
+        files = cache.inputs(config)
+    key = cache.key(config, files)
+    kept = cache.load(key) if key else None
+    if kept and (data := _unpacked(kept, config, codecs)):
+        return data
+    with _heard(beside=lines) as lines:
+        data = _prepare(config, codecs)
+    # Codecs that were given may know other data; files may have changed while they were read.
+    if key and not codecs and cache.key(config, files) == key:
+        cache.save(key, _packed(data, lines))
+    return data
+
+
+@contextmanager
+def _heard(beside: Collection[tuple[int, str]] = ()) -> Iterator[LogLines]:
+    """What is logged inside the block; lines that are `beside` it already are left out."""
+    lines: LogLines = []
+
+    def hear(record: logging.LogRecord) -> bool:
+        line = record.levelno, record.getMessage()
+        if line in beside:
+            return False
+        if record.levelno >= logging.INFO:
+            lines.append(line)
+        return True
+
+    logger.addFilter(hear)
+    try:
+        yield lines
+    finally:
+        logger.removeFilter(hear)
+
+
+def _packed(data: PreparedData, lines: LogLines) -> cache.Arrays:
+    """The data as arrays, with what was logged of it."""
+    facts = {
+        "lines": lines,
+        "dropped": [[split.num_empty, split.num_too_long] for split in (data.train, data.valid)],
+        "texts": [data.train_texts, data.valid_texts],
+    }
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "facts": _to_array(json.dumps(facts, ensure_ascii=False).encode())
+    }
+    for side, codec in (("source", data.source), ("target", data.target)):
+        arrays |= {f"{side}.{name}": _to_array(part) for name, part in _learned(codec).items()}
+        for name, split in (("train", data.train), ("valid", data.valid)):
+            ids: FlatIds = getattr(split.pairs, side)
+            arrays |= {f"{name}.{side}.ids": ids.ids, f"{name}.{side}.offsets": ids.offsets}
+    return arrays
+
+
+def _unpacked(
+    arrays: cache.Arrays, config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None
+) -> PreparedData | None:
+    """The data of `_packed`, after logging what was logged then; None when it was made with other
+    codecs, or its tokenizers do not work here."""
+    learned = [
+        {name: arrays[f"{side}.{name}"].tobytes() for name in ("tokenizer", "vocabulary")}
+        for side in ("source", "target")
+    ]
+    if codecs and learned != [_learned(codec) for codec in codecs]:
+        return None
+    try:
+        source, target = codecs or _load_codecs(config, *learned)
+    except ModelFileError:
+        return None
+    facts = json.loads(arrays["facts"].tobytes())
+    for level, text in facts["lines"]:
+        logger.log(level, "%s", text)
+    train, valid = (
+        Split(
+            FlatPairs(_flat_ids(arrays, f"{name}.source"), _flat_ids(arrays, f"{name}.target")),
+            *dropped,
+        )
+        for name, dropped in zip(("train", "valid"), facts["dropped"], strict=True)
+    )
+    train_texts, valid_texts = ([(src, trg) for src, trg in pairs] for pairs in facts["texts"])
+    return PreparedData(source, target, train, valid, train_texts, valid_texts, config.max_length)
+
+
+def _flat_ids(arrays: cache.Arrays, name: str) -> FlatIds:
+    return FlatIds(arrays[f"{name}.ids"], arrays[f"{name}.offsets"])
+
+
+def _learned(codec: TextCodec) -> dict[str, bytes]:
+    return {"tokenizer": codec.tokenizer.to_bytes(), "vocabulary": codec.vocabulary.to_bytes()}
+
+
+def _load_codecs(
+    config: TextConfig, source: dict[str, bytes], target: dict[str, bytes]
+) -> tuple[TextCodec, TextCodec]:
+    """Raises ModelFileError."""
+    vocabulary = Vocabulary.from_bytes(source["vocabulary"])
+    other = vocabulary
+    if not config.vocabulary.shared:
+        other = Vocabulary.from_bytes(target["vocabulary"])
+    return (
+        TextCodec(load_tokenizer(config.tokenizer, source["tokenizer"], config.source), vocabulary),
+        TextCodec(load_tokenizer(config.tokenizer, target["tokenizer"], config.target), other),
+    )
+
+
+def _to_array(data: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(data, dtype=np.uint8)
+
+
+def _prepare(config: DataConfig, codecs: tuple[TextCodec, TextCodec] | None) -> PreparedData:
+    """As `prepare`, anew."""
     cut = cut_splits(config)
     splits = ("train", "valid") if has_split(config, "valid") else ("train",)
     texts: dict[str, list[TextPair]] = {"train": [], "valid": []}

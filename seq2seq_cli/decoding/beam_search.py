@@ -100,20 +100,21 @@ def beam_search(
 
     for length in count():
         log_probs, decodings, weights = ensemble.step(history[:, -1], decodings)
-        log_probs[:, [PAD_ID, SOS_ID]] = -math.inf
+        log_probs[:, PAD_ID] = log_probs[:, SOS_ID] = -math.inf
         if options.no_repeat_ngram_size:
             _forbid_repeats(log_probs, history[:, 1:], options.no_repeat_ngram_size)
         log_probs = log_probs.view(len(running), width, -1)
-        would_go_on = log_probs.argmax(dim=2) != EOS_ID
-        full = torch.tensor([limits[sentence] == length for sentence in running], device=device)
-        log_probs[full, :, :EOS_ID] = log_probs[full, :, EOS_ID + 1 :] = -math.inf
+        full = [index for index, sentence in enumerate(running) if limits[sentence] == length]
+        would_go_on = {index: log_probs[index].argmax(dim=1) != EOS_ID for index in full}
+        for index in full:
+            log_probs[index, :, :EOS_ID] = log_probs[index, :, EOS_ID + 1 :] = -math.inf
 
         if options.temperature:
             uniform = np.stack([draws[sentence].random(options.beam_size) for sentence in running])
             choice = _draw(scores, log_probs, torch.from_numpy(uniform), options.temperature)
         else:
             left = [options.beam_size - len(found[sentence]) for sentence in running]
-            choice = _best(scores, log_probs, torch.tensor(left, device=device))
+            choice = _best(scores, log_probs, left)
         rows = _row_numbers(choice.parents, width)
         history = torch.cat([history[rows], choice.tokens.view(-1, 1)], dim=1)
         if weights is not None and options.with_attention:
@@ -122,15 +123,20 @@ def beam_search(
 
         has_ended = (choice.tokens == EOS_ID) & choice.scores.isfinite()
         num_slots = choice.tokens.size(1)
-        for sentence, slot in has_ended.nonzero().tolist():
-            row = sentence * num_slots + slot
-            hypothesis = Hypothesis(
-                history[row, 1:-1].tolist(),
-                choice.scores[sentence, slot].item(),
-                bool(full[sentence] and would_go_on[sentence, choice.parents[sentence, slot]]),
-                None if looks is None else looks[row, :-1].cpu(),
-            )
-            found[running[sentence]].append(hypothesis)
+        ended = has_ended.flatten().nonzero().squeeze(1)
+        if len(ended):
+            words, sums = history[ended].tolist(), choice.scores.flatten()[ended].tolist()
+            parents = choice.parents.flatten()[ended].tolist()
+            attention = None if looks is None else looks[ended, :-1].cpu()
+            for place, (row, parent) in enumerate(zip(ended.tolist(), parents, strict=True)):
+                sentence = row // num_slots
+                hypothesis = Hypothesis(
+                    words[place][1:-1],
+                    sums[place],
+                    sentence in would_go_on and bool(would_go_on[sentence][parent]),
+                    None if attention is None else attention[place],
+                )
+                found[running[sentence]].append(hypothesis)
 
         scores = choice.scores.masked_fill(has_ended, -math.inf)
         num_alive = scores.isfinite().sum(dim=1)
@@ -153,17 +159,22 @@ def beam_search(
     return [sorted(ended, key=lambda h: h.ranking(penalty), reverse=True) for ended in found]
 
 
-def _best(scores: Tensor, log_probs: Tensor, left: Tensor) -> _Choice:
-    """The best continuations of each sentence, as many as `left` says, (sentences,).
+def _best(scores: Tensor, log_probs: Tensor, left: Sequence[int]) -> _Choice:
+    """The best continuations of each sentence, as many as `left` says.
 
     scores: (sentences, width); log_probs: (sentences, width, vocabulary).
     """
-    vocabulary_size = log_probs.size(2)
-    continued = (scores.unsqueeze(2) + log_probs).flatten(1)
-    best, places = continued.topk(min(int(left.max()), continued.size(1)))
-    beyond = torch.arange(best.size(1), device=best.device) >= left.unsqueeze(1)
+    most = max(left)
+    # None but a hypothesis' own best can be among the best of all.
+    own, tokens = log_probs.topk(min(most, log_probs.size(2)))
+    continued = (scores.unsqueeze(2) + own).flatten(1)
+    best, places = continued.topk(min(most, continued.size(1)))
+    allowed = torch.tensor(left, device=best.device).unsqueeze(1)
+    beyond = torch.arange(best.size(1), device=best.device) >= allowed
     return _Choice(
-        places // vocabulary_size, places % vocabulary_size, best.masked_fill(beyond, -math.inf)
+        places // own.size(2),
+        tokens.flatten(1).gather(1, places),
+        best.masked_fill(beyond, -math.inf),
     )
 
 

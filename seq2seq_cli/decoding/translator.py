@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from seq2seq_cli.decoding.beam_search import (
 )
 from seq2seq_cli.decoding.ensemble import Ensemble
 from seq2seq_cli.decoding.unknown_words import replace_unknown
+from seq2seq_cli.device import autocast
 from seq2seq_cli.errors import ModelFileError, UsageError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
 from seq2seq_cli.model.scoring import evaluating
@@ -110,17 +112,28 @@ class Translator:
     """Models with their tokenizers and vocabularies, ready to translate as one.
 
     Text becomes tokens as each model was taught; it is written, and cut into batches, as the first
-    one's config says. On CPU it computes in float32, one sentence being translated the same in any
-    batch.
+    one's config says. In float32 on a CPU, a sentence is translated the same in any batch.
     """
 
-    def __init__(self, files: Sequence[TranslatorFile], device: torch.device) -> None:
+    def __init__(
+        self,
+        files: Sequence[TranslatorFile],
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        """precision: that products are computed in."""
         self.files = list(files)
         self.device = device
+        self.precision = precision
         self.ensemble = Ensemble([file.model for file in files])
 
     @classmethod
-    def load(cls, paths: Sequence[Path], device: torch.device) -> Translator:
+    def load(
+        cls,
+        paths: Sequence[Path],
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
+    ) -> Translator:
         """Several files make an ensemble.
 
         Raises ModelFileError for a file that cannot be read, and where target vocabularies differ.
@@ -133,7 +146,7 @@ class Translator:
                     "their probabilities needs one target vocabulary"
                 )
         logger.debug("read %s, translating on %s", ", ".join(map(str, paths)), device)
-        return cls(files, device)
+        return cls(files, device, precision)
 
     @property
     def file(self) -> TranslatorFile:
@@ -172,6 +185,12 @@ class Translator:
         while pool := list(islice(pairs, batch_size * POOL_BATCHES)):
             yield from self._score_pool(pool, batch_size)
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Inside the block the models drop nothing out and compute in `precision`."""
+        with evaluating(self.ensemble.models), autocast(self.device, self.precision):
+            yield
+
     def _search_options(self, options: TranslationOptions) -> SearchOptions:
         config = self.file.config.decoding
         wants_attention = options.with_attention or options.replacements is not None
@@ -201,7 +220,7 @@ class Translator:
         sources = [_Sources(file, lines) for file in self.files]
         ratio = self.file.config.decoding.max_length_ratio
         found: dict[int, list[Hypothesis]] = {}
-        with evaluating(self.ensemble.models):
+        with self.computing():
             for chosen in _even_batches(sources, options.batch_size):
                 batches = [source.batch(chosen) for source in sources]
                 limits = length_limits(batches[0], ratio, options.max_length)
@@ -258,7 +277,7 @@ class Translator:
         sources = [_Sources(file, [source for source, _ in pairs]) for file in self.files]
         targets = [self.file.target.encode_translation(target) for _, target in pairs]
         scores = [-math.inf if len(target) else 0.0 for target in targets]
-        with evaluating(self.ensemble.models), torch.inference_mode():
+        with self.computing(), torch.inference_mode():
             for chosen in _even_batches(sources, batch_size, [len(ids) for ids in targets]):
                 wanted = [targets[i] for i in chosen]
                 batches = [source.batch(chosen, wanted).to(self.device) for source in sources]

@@ -99,7 +99,8 @@ def text_losses(translator: Translator, texts: Sequence[tuple[str, str]]) -> Los
         ]
         for indices in ordered_batches(corpora[0], DECODING_BATCH_SIZE, "sentences")
     )
-    return translator.ensemble.losses(batches, translator.device)
+    with translator.computing():
+        return translator.ensemble.losses(batches, translator.device)
 
 
 def _corpora(translator: Translator, texts: Sequence[tuple[str, str]]) -> list[FlatPairs]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,8 +11,9 @@ from torch.nn import functional as F
 
 from seq2seq_cli.config.model import DecoderConfig, NoAttention
 from seq2seq_cli.model.attention import Attention, Memory
+from seq2seq_cli.model.deferred import SharedWeight, product_dtype, shared_linear
 from seq2seq_cli.model.dropout import Dropout, Embedding
-from seq2seq_cli.model.lstm import LSTMState, StackedLSTM
+from seq2seq_cli.model.lstm import LSTMState, Shared, StackedLSTM
 
 
 class DecoderState(NamedTuple):
@@ -27,13 +29,22 @@ class DecoderState(NamedTuple):
         lstm = LSTMState(self.lstm.hidden[:, rows], self.lstm.cell[:, rows])
         return DecoderState(lstm, self.feed[rows])
 
+    def first(self, count: int) -> DecoderState:
+        """The state of the first rows."""
+        return DecoderState(self.lstm.first(count), self.feed[:count])
 
-class Noise(NamedTuple):
-    """Dropout masks that hold for a whole sentence; None where every call draws its own."""
+
+class Pass(NamedTuple):
+    """What all calls for one batch share: weights as products read them, and the dropout masks that
+    hold for a whole sentence (None where every call draws its own)."""
 
     embedding: Tensor | None
-    hidden: list[Tensor | None]
+    layers: list[Shared]
+    query: SharedWeight | None
+    readout: SharedWeight | None
     output: Tensor | None
+    matrix: Tensor
+    """(vocabulary, output_size): the output layer's"""
 
 
 class Decoder(nn.Module):
@@ -81,7 +92,7 @@ class Decoder(nn.Module):
         self.readout = nn.Linear(read, self.output_size) if needs_readout else None
         self.output_dropout = output_dropout
         vocabulary_size = embedding.num_embeddings
-        self.output: nn.Module = (
+        self.output: TiedOutput | nn.Linear = (
             TiedOutput(embedding) if tied else nn.Linear(self.output_size, vocabulary_size)
         )
 
@@ -89,72 +100,91 @@ class Decoder(nn.Module):
         """The state before the first step."""
         return DecoderState(state, state.hidden.new_zeros(state.hidden.size(1), self.feed_size))
 
-    def draw(self, batch: int, device: torch.device) -> Noise:
-        """Masks for a batch of sentences."""
-        return Noise(
+    def begin(self, batch: int, device: torch.device) -> Pass:
+        """What the calls for a batch of sentences share."""
+        attention = self.attention
+        return Pass(
             self.embedding.dropout.draw(batch, self.embedding.embedding_dim, device),
-            self.lstm.draw(batch, device),
+            self.lstm.begin(batch, device),
+            shared_linear(attention.query) if attention else None,
+            shared_linear(self.readout),
             self.output_dropout.draw(batch, self.output_size, device),
+            self.output.weight.to(product_dtype(self.output.weight)),
         )
 
     def forward(
-        self, token_ids: Tensor, state: DecoderState, memory: Memory | None, noise: Noise
+        self,
+        token_ids: Tensor,
+        counts: Sequence[int],
+        state: DecoderState,
+        memory: Memory | None,
+        shared: Pass,
     ) -> tuple[Tensor, DecoderState, Tensor | None]:
-        """Feed tokens (batch, time), from `state` on.
+        """Feed packed tokens, (tokens,), from `state` on; counts: sentences at each step, whose
+        rows come first in state and memory; shared: from `begin`.
 
-        Returns what the output layer reads, (batch, time, output_size), the state after the last
-        token, and the attention weights, (batch, time, src_len).
+        Returns what the output layer reads, (tokens, output_size), the state behind the last step
+        (of the sentences still running there, which come first), and, if it is the only step, the
+        attention weights, (tokens, src_len).
         """
-        words = self.embedding(token_ids, noise.embedding)
+        words = self.embedding(token_ids, shared.embedding, counts)
         if self.place not in ("before", "input_feeding"):
-            outputs, state, weights = self._run(words, state, memory, noise)
+            outputs, state, weights = self._run(words, counts, state, memory, shared)
         else:
             # A step waits for the one before it.
-            steps, looks = [], []
-            for word in words.split(1, dim=1):
-                step, state, look = self._run(word, state, memory, noise)
+            steps, weights = [], None
+            for word, count in zip(words.split(list(counts)), counts, strict=True):
+                step, state, weights = self._run(word, [count], state.first(count), memory, shared)
                 steps.append(step)
-                looks.append(look)
-            outputs = torch.cat(steps, dim=1)
-            weights = torch.cat([look for look in looks if look is not None], dim=1)
+            outputs = torch.cat(steps)
         if self.place != "input_feeding":
-            outputs = self._read_out(outputs)
-        return self.output_dropout(outputs, noise.output), state, weights
+            outputs = self._read_out(outputs, shared)
+        return self.output_dropout(outputs, shared.output, counts), state, weights
 
     def _run(
-        self, words: Tensor, state: DecoderState, memory: Memory | None, noise: Noise
+        self,
+        words: Tensor,
+        counts: Sequence[int],
+        state: DecoderState,
+        memory: Memory | None,
+        shared: Pass,
     ) -> tuple[Tensor, DecoderState, Tensor | None]:
-        """Run the layers over words, (batch, time, embedding_dim); one word only where the place of
+        """Run the layers over words, (tokens, embedding_dim); of one step only where the place of
         attention asks for it. Returns what the readout is made of (the readout itself where it is
         fed to the next step), the new state, and the attention weights."""
         attention, recurrent = self.attention, state.lstm
         if attention is None or memory is None:
-            outputs, recurrent = self.lstm(words, recurrent, noise.hidden)
+            outputs, recurrent = self.lstm(words, counts, recurrent, shared.layers)
             return outputs, DecoderState(recurrent, state.feed), None
         if self.place == "before":
-            context, weights = attention(recurrent.hidden[-1].unsqueeze(1), memory)
-            inputs = torch.cat([words, context], dim=2)
-            outputs, recurrent = self.lstm(inputs, recurrent, noise.hidden)
-            read = torch.cat([outputs, context, words], dim=2)
+            query = recurrent.hidden[-1]
+            context, weights = attention(query, counts, memory, shared.query)
+            inputs = torch.cat([words, context], dim=1)
+            outputs, recurrent = self.lstm(inputs, counts, recurrent, shared.layers)
+            read = torch.cat([outputs, context, words.to(outputs.dtype)], dim=1)
             return read, DecoderState(recurrent, state.feed), weights
         if self.place == "input_feeding":
-            inputs = torch.cat([words, state.feed.unsqueeze(1)], dim=2)
-            outputs, recurrent = self.lstm(inputs, recurrent, noise.hidden)
-            context, weights = attention(outputs, memory)
-            read = self._read_out(torch.cat([outputs, context], dim=2))
-            return read, DecoderState(recurrent, read[:, -1]), weights
+            inputs = torch.cat([words, state.feed], dim=1)
+            outputs, recurrent = self.lstm(inputs, counts, recurrent, shared.layers)
+            context, weights = attention(outputs, counts, memory, shared.query)
+            read = self._read_out(torch.cat([outputs, context], dim=1), shared)
+            return read, DecoderState(recurrent, read), weights
         found: list[tuple[Tensor, Tensor]] = []
 
         def attend(bottom: Tensor) -> Tensor:
-            found.append(attention(bottom, memory))
+            found.append(attention(bottom, counts, memory, shared.query))
             return found[0][0]
 
-        outputs, recurrent = self.lstm(words, recurrent, noise.hidden, attend)
+        outputs, recurrent = self.lstm(words, counts, recurrent, shared.layers, attend)
         [(context, weights)] = found
-        return torch.cat([outputs, context], dim=2), DecoderState(recurrent, state.feed), weights
+        return torch.cat([outputs, context], dim=1), DecoderState(recurrent, state.feed), weights
 
-    def _read_out(self, read: Tensor) -> Tensor:
-        return self.readout(read).tanh() if self.readout else read
+    def logits(self, outputs: Tensor, shared: Pass) -> Tensor:
+        """(rows, output_size) to (rows, vocabulary)."""
+        return F.linear(outputs, shared.matrix, self.output.bias.to(shared.matrix.dtype))
+
+    def _read_out(self, read: Tensor, shared: Pass) -> Tensor:
+        return shared.readout.linear(read).tanh() if shared.readout else read
 
 
 class TiedOutput(nn.Module):
@@ -165,9 +195,10 @@ class TiedOutput(nn.Module):
         self.embedding = embedding
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
 
-    def forward(self, outputs: Tensor) -> Tensor:
-        """(..., embedding_dim) to logits (..., vocabulary)."""
-        return F.linear(outputs, self.embedding.weight, self.bias)
+    @property
+    def weight(self) -> Tensor:
+        """(vocabulary, embedding_dim)"""
+        return self.embedding.weight
 
 
 class Bridge(nn.Module):

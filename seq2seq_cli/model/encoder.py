@@ -10,19 +10,16 @@ from torch import Tensor, nn
 from seq2seq_cli.config.model import EncoderConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
 from seq2seq_cli.model.dropout import Dropout, Embedding
-from seq2seq_cli.model.lstm import (
-    LSTMState,
-    layer_norms,
-    reverse_within_lengths,
-    run_to_lengths,
-)
+from seq2seq_cli.model.lstm import LSTMLayer, LSTMState, layer_norms
+from seq2seq_cli.model.packing import Packing
 
 
 class Encoded(NamedTuple):
     """What the decoder may know about a batch of source sentences."""
 
-    memory: Tensor
-    """(batch, src_len, output_size): the top layer's output for each token; anything on padding"""
+    memory: Tensor | None
+    """(batch, src_len, output_size): the top layer's output for each token, 0 on padding; None
+    where nobody reads it"""
     mask: Tensor
     """(batch, src_len): True where a token is real"""
     state: LSTMState
@@ -50,12 +47,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.output_size = config.output_size
         self.residual = config.residual
+        self.output_is_read = output_is_read
         self.embedding = embedding
         sizes = [config.embedding_dim] + [self.output_size] * (config.num_layers - 1)
         directions = range(2 if config.bidirectional else 1)
         self.layers = nn.ModuleList(
-            nn.ModuleList(nn.LSTM(size, config.hidden_size, batch_first=True) for _ in directions)
-            for size in sizes
+            nn.ModuleList(LSTMLayer(size, config.hidden_size) for _ in directions) for size in sizes
         )
         self.norms = layer_norms(layer_norm, self.output_size, config.num_layers)
         if not output_is_read:
@@ -64,34 +61,40 @@ class Encoder(nn.Module):
 
     def forward(self, src_ids: Tensor, src_lens: Tensor) -> Encoded:
         """src_ids: (batch, src_len) with <pad> behind each sentence; src_lens: (batch,) on CPU."""
-        order = torch.argsort(src_lens, descending=True, stable=True)
-        lengths = src_lens[order]
-        outputs = self.embedding(src_ids[order.to(src_ids.device)])
+        batch, device = len(src_lens), src_ids.device
+        packing = Packing.of(src_lens, src_ids.size(1), device)
+        word_mask = self.embedding.dropout.draw(batch, self.embedding.embedding_dim, device)
+        outputs = self.embedding(packing.pack(src_ids), word_mask, packing.counts)
         states = []
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             below = outputs
+            if index:
+                mask = self.dropout.draw(batch, below.size(1), device)
+                outputs = self.dropout(below, mask, packing.counts)
             assert isinstance(layer, nn.ModuleList)
-            outputs, state = self._run(layer, self.dropout(below) if index else below, lengths)
+            outputs, state = self._run(layer, outputs, packing)
             outputs = norm(outputs)
             if index and self.residual:
                 outputs = outputs + below
             states.append(state)
-        back = torch.argsort(order).to(src_ids.device)
         hidden = torch.cat([state.hidden for state in states])
         cell = torch.cat([state.cell for state in states])
-        state = LSTMState(hidden[:, back], cell[:, back])
-        return Encoded(outputs[back], src_ids != PAD_ID, state)
+        state = LSTMState(hidden[:, packing.back], cell[:, packing.back])
+        memory = packing.unpack(outputs) if self.output_is_read else None
+        return Encoded(memory, src_ids != PAD_ID, state)
 
     def _run(
-        self, layer: nn.ModuleList, inputs: Tensor, lengths: Tensor
+        self, layer: nn.ModuleList, inputs: Tensor, packing: Packing
     ) -> tuple[Tensor, LSTMState]:
         outputs, hiddens, cells = [], [], []
         for direction, lstm in enumerate(layer):
-            assert isinstance(lstm, nn.LSTM)
+            assert isinstance(lstm, LSTMLayer)
             backwards = direction == 1
-            read = reverse_within_lengths(inputs, lengths) if backwards else inputs
-            output, state = run_to_lengths(lstm, read, lengths.tolist())
-            outputs.append(reverse_within_lengths(output, lengths) if backwards else output)
+            read = inputs.index_select(0, packing.backwards) if backwards else inputs
+            size = 1, len(packing.order), lstm.hidden_size
+            nothing = LSTMState(inputs.new_zeros(size), inputs.new_zeros(size))
+            output, state = lstm(read, packing.counts, nothing, lstm.shared_weight())
+            outputs.append(output.index_select(0, packing.backwards) if backwards else output)
             hiddens.append(state.hidden)
             cells.append(state.cell)
-        return torch.cat(outputs, dim=2), LSTMState(torch.cat(hiddens, 2), torch.cat(cells, 2))
+        return torch.cat(outputs, dim=1), LSTMState(torch.cat(hiddens, 2), torch.cat(cells, 2))

@@ -2,29 +2,88 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import Any
 
-from seq2seq_cli.data.vocabulary import PAD_ID
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CHUNK_ELEMENTS = 2**21
+"""Logits made at a time: 8 MB in float32, small enough for a CPU's cache."""
 
 
 def output_loss(
     outputs: Tensor,
-    output_layer: nn.Module,
+    matrix: Tensor,
+    bias: Tensor,
     targets: Tensor,
     label_smoothing: float = 0.0,
     reduction: str = "sum",
-) -> tuple[Tensor, int]:
-    """Cross entropy, in nats, of the real target tokens, and how many there are.
+) -> Tensor:
+    """Cross entropy, in nats, of a linear output layer over packed tokens.
 
-    outputs: (batch, time, output_size); targets: (batch, time) with <pad> where nothing is wanted.
-    reduction: "sum", or "none" for one value for each real token, sentence by sentence.
-    With label smoothing (Szegedy et al. 2016) that share of each target's probability is spread
-    evenly over the vocabulary. Padding is left out before the output layer, where most of the work
-    is.
+    outputs: (tokens, output_size); matrix: (vocabulary, output_size), in the type that products are
+    computed in; bias: (vocabulary,); targets: (tokens,); reduction: "sum", or "none" for one value
+    for each token.
+
+    With label smoothing (Szegedy et al. 2016) a share e of each target's probability is spread
+    evenly over the vocabulary V: loss = -(1 - e) log p(target) - e / |V| sum of log p. Its gradient
+    by the logits is softmax - (1 - e) [target] - e / |V|, which is known when the loss is: logits
+    are made a chunk of tokens at a time, in float32, and what stays of them is that gradient, in
+    the type of products, where one is wanted.
     """
-    real = targets != PAD_ID
-    wanted = targets[real]
-    logits = output_layer(outputs[real]).float()
-    loss = F.cross_entropy(logits, wanted, reduction=reduction, label_smoothing=label_smoothing)
-    return loss, wanted.numel()
+    losses: Tensor = _OutputLoss.apply(  # type: ignore[no-untyped-call]
+        outputs, matrix, bias, targets, label_smoothing, reduction
+    )
+    return losses
+
+
+class _OutputLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        outputs: Tensor,
+        matrix: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        label_smoothing: float,
+        reduction: str,
+    ) -> Tensor:
+        read = outputs.to(matrix.dtype)
+        keeps = any(ctx.needs_input_grad)
+        vocabulary = len(matrix)
+        d_logits = read.new_empty(len(read), vocabulary) if keeps else None
+        losses = bias.new_empty(len(read))
+        size = max(1, CHUNK_ELEMENTS // vocabulary)
+        for start in range(0, len(read), size):
+            chunk = slice(start, start + size)
+            logits = (read[chunk] @ matrix.t()).to(bias.dtype).add_(bias)
+            log_probs = logits.log_softmax(dim=1)
+            wanted = targets[chunk].unsqueeze(1)
+            losses[chunk] = log_probs.gather(1, wanted).squeeze(1).mul_(label_smoothing - 1.0)
+            if label_smoothing:
+                losses[chunk] -= log_probs.mean(dim=1).mul_(label_smoothing)
+            if d_logits is not None:
+                ones = torch.full_like(wanted, label_smoothing - 1.0, dtype=bias.dtype)
+                d_chunk = log_probs.exp_().scatter_add_(1, wanted, ones)
+                if label_smoothing:
+                    d_chunk.sub_(label_smoothing / vocabulary)
+                d_logits[chunk] = d_chunk
+        if keeps:
+            ctx.save_for_backward(read, matrix, d_logits)
+            ctx.dtypes = outputs.dtype, bias.dtype
+        return losses if reduction == "none" else losses.sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        read, matrix, d_logits = ctx.saved_tensors
+        of_outputs, of_bias = ctx.dtypes
+        if gradient.dim():
+            d_logits = (d_logits * gradient.unsqueeze(1)).to(read.dtype)
+            gradient = gradient.new_ones(())
+        d_outputs = (d_logits @ matrix).to(of_outputs).mul_(gradient)
+        d_matrix = (d_logits.t() @ read).mul_(gradient)
+        # As a product, which is faster than sums down the columns.
+        d_bias = (d_logits.new_ones(len(d_logits)) @ d_logits).to(of_bias).mul_(gradient)
+        return d_outputs, d_matrix, d_bias, None, None, None

@@ -8,6 +8,7 @@ languages share a vocabulary. Loading runs no code of the file's. Equal content 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from seq2seq_cli.config import TranslatorConfig
 from seq2seq_cli.data.tokenizers import load_tokenizer
@@ -113,7 +115,8 @@ def _assemble(
     if shared != config.data.vocabulary.shared:
         raise ModelFileError("the vocabularies inside do not fit the config inside")
     source, target = _read_codecs(config, tensors, shared)
-    with torch.device("meta"):  # shapes only: nothing is allocated before they are checked
+    # Shapes only: nothing is allocated before they are checked.
+    with torch.device("meta"), _Undrawn():
         model = Seq2Seq(config.model, len(source.vocabulary), len(target.vocabulary))
     weights = {
         name.removeprefix("model."): tensor
@@ -132,6 +135,22 @@ def _assemble(
             )
     model.load_state_dict(weights, assign=True, strict=False)  # of shared ones, one name will do
     return TranslatorFile(config, source, target, model.to(device).eval())
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the first values of weights: without memory to put them in, torch imports its
+    compiler for them, which takes longer than torch itself."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return None
+        return func(*args, **(kwargs or {}))
 
 
 def _sides(translator: TranslatorFile) -> dict[str, TextCodec]:

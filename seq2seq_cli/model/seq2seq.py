@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from seq2seq_cli.config.model import InitConfig, ModelConfig, NormalInit, UniformInit
 from seq2seq_cli.data.batching import Batch
 from seq2seq_cli.model.attention import Memory
-from seq2seq_cli.model.decoder import Bridge, Decoder, DecoderState
+from seq2seq_cli.model.decoder import Bridge, Decoder, DecoderState, Pass
 from seq2seq_cli.model.dropout import Dropout, Embedding
 from seq2seq_cli.model.encoder import Encoder
 from seq2seq_cli.model.loss import output_loss
+from seq2seq_cli.model.packing import Packing
 
 
 class Decoding(NamedTuple):
@@ -23,16 +24,18 @@ class Decoding(NamedTuple):
 
     memory: Memory | None
     """The same at every step; None without attention."""
+    shared: Pass
+    """The same at every step."""
     state: DecoderState
 
     def reorder(self, rows: Tensor) -> Decoding:
         """Rows trade places with others of the same sentence, whose memory is the same."""
-        return Decoding(self.memory, self.state.select(rows))
+        return Decoding(self.memory, self.shared, self.state.select(rows))
 
     def select(self, rows: Tensor) -> Decoding:
         """Some rows of the batch, in the order named; any may be named more than once."""
-        memory = self.memory and Memory(*(part[rows] for part in self.memory))
-        return Decoding(memory, self.state.select(rows))
+        memory = self.memory and self.memory.select(rows)
+        return Decoding(memory, self.shared, self.state.select(rows))
 
 
 class Seq2Seq(nn.Module):
@@ -95,41 +98,63 @@ class Seq2Seq(nn.Module):
         throughout, the loss is the free-running one: it goes on at every reference position, past a
         predicted <eos>. reduction: "none" gives each token's own, sentence by sentence.
         """
-        outputs = self._unroll(batch.trg_ids[:, :-1], self.encode(batch), forced)
-        return output_loss(
-            outputs, self.decoder.output, batch.trg_ids[:, 1:], label_smoothing, reduction
+        trg = Packing.of(batch.trg_lens - 1, batch.trg_ids.size(1) - 1, batch.trg_ids.device)
+        decoding = self.encode(batch)
+        if not trg.is_sorted:
+            order = trg.order.to(trg.device)
+            decoding = decoding.select(order)
+            forced = forced[trg.order] if forced is not None and len(forced) > 1 else forced
+        outputs = self._unroll(trg.pack(batch.trg_ids[:, :-1]), trg.counts, decoding, forced)
+        targets = trg.pack(batch.trg_ids[:, 1:])
+        losses = output_loss(
+            outputs,
+            decoding.shared.matrix,
+            self.decoder.output.bias,
+            targets,
+            label_smoothing,
+            reduction,
         )
+        return trg.by_sentence(losses) if reduction == "none" else losses, len(targets)
 
-    def _unroll(self, trg_ids: Tensor, decoding: Decoding, forced: Tensor | None) -> Tensor:
-        """What the output layer reads, (batch, time, size), fed trg_ids (batch, time) where
-        forced."""
-        memory, state = decoding
-        noise = self.decoder.draw(len(trg_ids), trg_ids.device)
-        time = trg_ids.size(1)
+    def _unroll(
+        self, trg_ids: Tensor, counts: list[int], decoding: Decoding, forced: Tensor | None
+    ) -> Tensor:
+        """What the output layer reads, (tokens, size), fed the packed trg_ids where forced."""
+        memory, shared, state = decoding
         own: list[int] = []  # steps at which some sentence is fed a word of the decoder's own
         if forced is not None:
-            own = [step + 1 for step, all_true in enumerate(forced.all(0).tolist()) if not all_true]
+            all_true = forced.all(dim=0).tolist()
+            own = [step for step in range(1, len(counts)) if not all_true[step - 1]]
             forced = forced.to(trg_ids.device)
         outputs: list[Tensor] = []
+        begin = 0
         # Between two such steps lies a stretch known beforehand: one call.
-        for start, stop in zip([0, *own], [*own, time], strict=True):
-            fed = trg_ids[:, start:stop]
+        for start, stop in zip([0, *own], [*own, len(counts)], strict=True):
+            running = counts[start:stop]
+            fed = trg_ids[begin : begin + sum(running)]
             if forced is not None and start:
+                count = running[0]
+                last = outputs[-1][-counts[start - 1] :]
                 with torch.no_grad():
-                    guess = self.decoder.output(outputs[-1][:, -1]).argmax(dim=1)
-                first = torch.where(forced[:, start - 1], fed[:, 0], guess)
-                fed = torch.cat([first.unsqueeze(1), fed[:, 1:]], dim=1)
-            stretch, state, _ = self.decoder(fed, state, memory, noise)
+                    guess = self.decoder.logits(last[:count], shared).argmax(dim=1)
+                first = torch.where(forced[:count, start - 1], fed[:count], guess)
+                fed = torch.cat([first, fed[count:]])
+                state = state.first(count)
+            stretch, state, _ = self.decoder(fed, running, state, memory, shared)
             outputs.append(stretch)
-        return torch.cat(outputs, dim=1)
+            begin += len(fed)
+        return torch.cat(outputs)
 
     def encode(self, batch: Batch) -> Decoding:
         """Read the source; returns where decoding begins."""
         encoded = self.encoder(batch.src_ids, batch.src_lens)
         state = self.bridge(encoded.state) if self.bridge else encoded.state
         attention = self.decoder.attention
-        memory = attention.read(encoded.memory, encoded.mask) if attention else None
-        return Decoding(memory, self.decoder.start(state))
+        memory = None
+        if attention and encoded.memory is not None:
+            memory = attention.read(encoded.memory, encoded.mask)
+        shared = self.decoder.begin(len(batch.src_lens), batch.src_ids.device)
+        return Decoding(memory, shared, self.decoder.start(state))
 
     def step(self, token_ids: Tensor, decoding: Decoding) -> tuple[Tensor, Decoding, Tensor | None]:
         """Feed one token to each row, (batch,).
@@ -137,11 +162,10 @@ class Seq2Seq(nn.Module):
         Returns log-probabilities of the next token, (batch, target vocabulary) in float32, where
         decoding stands then, and the attention weights of the step, (batch, src_len).
         """
-        memory, state = decoding
-        noise = self.decoder.draw(len(token_ids), token_ids.device)
-        outputs, state, weights = self.decoder(token_ids.unsqueeze(1), state, memory, noise)
-        log_probs = self.decoder.output(outputs[:, 0]).float().log_softmax(dim=1)
-        return log_probs, Decoding(memory, state), None if weights is None else weights[:, 0]
+        memory, shared, state = decoding
+        outputs, state, weights = self.decoder(token_ids, [len(token_ids)], state, memory, shared)
+        log_probs = self.decoder.logits(outputs, shared).float().log_softmax(dim=1)
+        return log_probs, Decoding(memory, shared, state), weights
 
     def parts(self) -> dict[str, int]:
         """Number of parameters of each part; a matrix that two parts share counts for the first."""

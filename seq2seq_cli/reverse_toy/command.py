@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seq2seq_cli.command_line import AsJson, Debug, Device, Quiet, Verbose, command
+from seq2seq_cli.command_line import AsJson, Debug, Device, Quiet, Verbose, command, import_torch
 from seq2seq_cli.config.reverse_toy import NUMBERS_SWEEP_LENGTH, TASKS, ReverseToyConfig
 from seq2seq_cli.console import json_line, print_above_bars
 from seq2seq_cli.errors import TrainingError, UsageError
@@ -132,6 +132,7 @@ def reverse_toy(
             from seq2seq_cli.evaluation.pictures import picture_format
 
             picture_format(plot)
+        import_torch()
         from seq2seq_cli.training.stopping import interrupted_by_sigterm
 
         with interrupted_by_sigterm():

@@ -48,7 +48,7 @@ class SymbolsTask:
         ids = file.source.encode(_text(sequence))
         batch = make_batch([ids], reverse_source=file.config.data.reverse_source)
         with torch.inference_mode():
-            memory, state = file.model.encode(batch.to(device))
+            memory, _, state = file.model.encode(batch.to(device))
         handed = {**state.lstm._asdict(), **({"memory": memory.values} if memory else {})}
         return {name: tuple(values.shape) for name, values in handed.items()}
 

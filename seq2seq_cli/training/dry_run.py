@@ -76,7 +76,7 @@ def dry_run(trainer: Trainer) -> DryRun:
     num_tokens, seconds = 0, 0.0
     for number, indices in enumerate([largest, *batches[:MAX_STEPS]]):
         begin = time.perf_counter()
-        result = trainer.train_step(trainer.train_batch(indices))
+        result = trainer.train_step(trainer.train_batch(indices, epoch=1, number=number))
         result.loss_sum.item()  # waits for a GPU
         if number:  # the first step also warms up
             num_tokens += result.num_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -26,7 +26,7 @@ from seq2seq_cli.data.batching import (
     pairs_batch,
 )
 from seq2seq_cli.data.preparation import PreparedData
-from seq2seq_cli.device import autocast, release_unused_memory
+from seq2seq_cli.device import autocast
 from seq2seq_cli.errors import SeqError, TrainingError
 from seq2seq_cli.locate import BEST_MODEL
 from seq2seq_cli.model.model_file import TranslatorFile, save_translator
@@ -36,6 +36,7 @@ from seq2seq_cli.randomness import derived_seed
 from seq2seq_cli.training.averaging import WeightAverage
 from seq2seq_cli.training.checkpoint import TrainingState, save_checkpoint
 from seq2seq_cli.training.metrics_log import Event, MetricsLog
+from seq2seq_cli.training.prefetch import prefetched
 from seq2seq_cli.training.schedules import (
     Plan,
     forcing_coins,
@@ -116,9 +117,7 @@ class Trainer:
             )
         mean_over = num_tokens if training.loss_per == "token" else len(batch.trg_ids)
         (loss_sum / mean_over).backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), training.gradient_clip_norm or math.inf
-        )
+        norm = clip_gradients(self.model, training.gradient_clip_norm or math.inf)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.after_step(state.step + 1)
@@ -164,22 +163,23 @@ class Trainer:
                 bar.set_description(self._epoch_name(epoch))
                 batches = self.epoch_batches(epoch)
                 self.num_batches = len(batches)
-                while state.batch < len(batches) and not self._is_done() and not stop.is_set:
-                    begin = time.perf_counter()
-                    meter.add(self.train_step(self.train_batch(batches[state.batch])))
-                    log_is_due = state.step % training.log_every == 0 or self._is_done()
-                    if log_is_due:
-                        meter.wait_for_device()
-                    meter.seconds += time.perf_counter() - begin
-                    state.seconds += time.perf_counter() - begin
-                    bar.update()
-                    if log_is_due:
-                        self._log_step(epoch, meter, metrics, bar)
-                    if isinstance(every, int) and state.step % every == 0:
-                        self._validate(epoch, run_dir, on_validation, metrics, meter)
-                        self._save(run_dir, metrics, meter)
-                    elif state.step % training.save_every == 0:
-                        self._save(run_dir, metrics, meter)
+                with prefetched(self._batches(epoch, batches)) as ahead:
+                    while state.batch < len(batches) and not self._is_done() and not stop.is_set:
+                        begin = time.perf_counter()
+                        meter.add(self.train_step(next(ahead)))
+                        log_is_due = state.step % training.log_every == 0 or self._is_done()
+                        if log_is_due:
+                            meter.wait_for_device()
+                        meter.seconds += time.perf_counter() - begin
+                        state.seconds += time.perf_counter() - begin
+                        bar.update()
+                        if log_is_due:
+                            self._log_step(epoch, meter, metrics, bar)
+                        if isinstance(every, int) and state.step % every == 0:
+                            self._validate(epoch, run_dir, on_validation, metrics, meter)
+                            self._save(run_dir, metrics, meter)
+                        elif state.step % training.save_every == 0:
+                            self._save(run_dir, metrics, meter)
                 if not stop.is_set:
                     epoch_is_over = state.batch == len(batches)
                     if epoch_is_over:
@@ -316,7 +316,6 @@ class Trainer:
         }
         meter.clear()
         metrics.append(event)
-        release_unused_memory()
         bar.set_postfix_str(
             f"loss {loss:.3f}, ppl {event['perplexity']:.1f}, "
             f"{event['target_tokens_per_second']:,.0f} tokens/s"
@@ -362,14 +361,19 @@ class Trainer:
         """Which pairs go into each batch of an epoch."""
         return epoch_batches(self.data.train.pairs, self.config.training, self.config.seed, epoch)
 
-    def train_batch(self, indices: Indices) -> Batch:
-        """The next batch: these training pairs, their subwords sampled where the config says so."""
+    def train_batch(self, indices: Indices, epoch: int, number: int) -> Batch:
+        """These training pairs, their subwords sampled where the config says so, as batch `number`
+        of an epoch."""
         if not self.data.train_texts:
             return self._batch(self.data.train.pairs, indices)
-        position = self.state.epoch, self.state.batch
-        seed = derived_seed(self.config.seed, "subwords", *position)
+        seed = derived_seed(self.config.seed, "subwords", epoch, number)
         pairs = self.data.sampled_train_pairs(indices, seed)
         return self._batch(pairs, np.arange(len(pairs)))
+
+    def _batches(self, epoch: int, batches: list[Indices]) -> Iterator[Batch]:
+        """What is left of an epoch."""
+        left = range(self.state.batch, len(batches))
+        return (self.train_batch(batches[number], epoch, number) for number in left)
 
     def _batch(self, pairs: FlatPairs, indices: Indices) -> Batch:
         return pairs_batch(pairs, indices, reverse_source=self.config.data.reverse_source)
@@ -415,6 +419,19 @@ class _Meter:
         """A GPU computes while Python runs ahead; time counts when the work is done."""
         assert self.last is not None
         self.last.loss_sum.item()
+
+
+def clip_gradients(model: Seq2Seq, limit: float) -> torch.Tensor:
+    """Scale the gradients down to the norm `limit` where theirs is larger; returns what it was.
+
+    On the CPU, where asking costs nothing, gradients that are small enough are left alone: torch's
+    own function passes over all of them to multiply by 1.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if norm.is_cuda or not norm <= limit:
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return norm
 
 
 def make_optimizer(config: OptimizerConfig, model: Seq2Seq) -> torch.optim.Optimizer:

@@ -1,215 +1,321 @@
-"""Speed of training and translating beside the plain loops that tutorials teach.
+"""Speed and memory of training and translating beside the loop that tutorials teach and beside
+other tools (`peers.py` says what is compared, and how fairly).
 
     make bench
+    python -m tests.benchmarks.speed [--device cuda] [--environments DIR]
 
-Both sides run in this process, round after round, on the same random sentences of Multi30k's
-lengths; medians and their ratio are printed, with the machine's matrix-product rates beside them.
+All sides of a table take turns, round after round, in this one run; figures are medians. On a GPU
+the peers, installed for the CPU, are left out, and the model of the 2014 paper is measured too.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from seq2seq_cli.config import Config
 from seq2seq_cli.config.data import WhitespaceTokenizer
-from seq2seq_cli.console import table
-from seq2seq_cli.data.batching import (
-    Batch,
-    FlatIds,
-    FlatPairs,
-    epoch_batches,
-    pairs_batch,
-)
+from seq2seq_cli.config_file import load_config
+from seq2seq_cli.console import size, table
+from seq2seq_cli.data.batching import FlatIds, FlatPairs, epoch_batches
 from seq2seq_cli.data.preparation import PreparedData, Split
 from seq2seq_cli.data.tokenizers import Whitespace
-from seq2seq_cli.data.vocabulary import EOS_ID, PAD_ID, SOS_ID, TextCodec, Vocabulary
-from seq2seq_cli.decoding.translator import TranslationOptions, Translator
-from seq2seq_cli.device import resolve_precision
-from seq2seq_cli.model.model_file import TranslatorFile
+from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary
+from seq2seq_cli.device import peak_memory_bytes, resolve_precision
 from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
 from seq2seq_cli.training.trainer import Trainer
+from tests.benchmarks.peers import (
+    TUTORIAL_MODEL,
+    JoeyNMT,
+    OpenNMT,
+    Ours,
+    PeerError,
+    Side,
+    Texts,
+    Tutorial,
+    attention_model,
+    install,
+    training_speed,
+    write_texts,
+)
 
-ROUNDS, BATCHES_PER_ROUND, SENTENCES = 5, 2, 40
-VOCABULARY, EMBEDDING, HIDDEN, LAYERS = 5893, 256, 512, 2
-CPU = torch.device("cpu")
-
-
-class TutorialModel(nn.Module):
-    """Encoder-decoder as tutorials write it: one decoder call and output layer a step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.source = nn.Embedding(VOCABULARY, EMBEDDING)
-        self.encoder = nn.LSTM(EMBEDDING, HIDDEN, LAYERS, dropout=0.5, batch_first=True)
-        self.target = nn.Embedding(VOCABULARY, EMBEDDING)
-        self.decoder = nn.LSTM(EMBEDDING, HIDDEN, LAYERS, dropout=0.5, batch_first=True)
-        self.output = nn.Linear(HIDDEN, VOCABULARY)
-        self.dropout = nn.Dropout(0.5)
-
-    def forward(self, batch: Batch, ratio: float, random: np.random.Generator) -> Tensor:
-        """All logits, (batch, trg_len, vocabulary), filled step by step."""
-        _, state = self.encoder(self.dropout(self.source(batch.src_ids)))
-        logits = torch.zeros(*batch.trg_ids.shape, VOCABULARY)
-        fed = batch.trg_ids[:, 0]
-        for step in range(1, batch.trg_ids.size(1)):
-            outputs, state = self.decoder(self.dropout(self.target(fed.unsqueeze(1))), state)
-            logits[:, step] = self.output(outputs[:, 0])
-            forced = random.random() < ratio
-            fed = batch.trg_ids[:, step] if forced else logits[:, step].argmax(1)
-        return logits
-
-    @torch.no_grad()
-    def translate(self, src_ids: Tensor, limit: int) -> list[int]:
-        """One sentence, one step at a time."""
-        _, state = self.encoder(self.source(src_ids))
-        words: list[int] = []
-        last = SOS_ID
-        while last != EOS_ID and len(words) < limit:
-            outputs, state = self.decoder(self.target(torch.tensor([[last]])), state)
-            last = int(self.output(outputs[0, 0]).argmax())
-            words.append(last)
-        return words
+Row = tuple[str, ...]
+ROUNDS = 3
+STEPS = 2, 10
+QUICK_STEPS = 2, 26
+"""A short run's and a long one's, for those that are several times as fast."""
 
 
-def sentence_pairs(count: int) -> FlatPairs:
-    random = np.random.default_rng(1)
-    lengths = np.clip(random.normal(12, 4, (2, count)), 3, 35).astype(int)
-    sides = [
-        FlatIds.from_sequences(
-            [random.integers(4, VOCABULARY, size).astype(np.int32) for size in side]
+def train_in_turns(
+    sides: Sequence[Side], rounds: int = ROUNDS
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Target tokens a second of each side, and its peak memory."""
+    speeds: dict[str, list[float]] = {side.name: [] for side in sides}
+    peaks: dict[str, list[int]] = {side.name: [] for side in sides}
+    for _ in range(rounds):
+        for side in sides:
+            short, long = (
+                side.train(steps) for steps in (QUICK_STEPS if isinstance(side, Ours) else STEPS)
+            )
+            speeds[side.name].append(training_speed(short, long))
+            peaks[side.name].append(max(short.peak_bytes, long.peak_bytes))
+    return (
+        {name: statistics.median(values) for name, values in speeds.items()},
+        {name: max(values) for name, values in peaks.items()},
+    )
+
+
+def tutorial_rows(texts: Texts, folder: Path, device: str, rate: float) -> list[Row]:
+    """The tutorial's model; rate: of this machine's products in bfloat16, in FLOP a second."""
+    rows: list[Row] = []
+    for forcing in (1.0, 0.5):
+        plain = Tutorial(texts, folder / f"tutorial-{forcing}", device=device, forcing=forcing)
+        sides: list[Side] = [plain]
+        for precision in ("float32", "auto"):
+            name = f"seq2seq, {_precision_name(precision, device)}"
+            place = folder / f"ours-{precision}-{forcing}"
+            sides.append(
+                Ours(
+                    name,
+                    texts,
+                    place,
+                    TUTORIAL_MODEL,
+                    precision=precision,
+                    device=device,
+                    forcing=forcing,
+                )
+            )
+        speeds, peaks = train_in_turns(sides)
+        rows.append((f"tutorial model, teacher forcing {forcing}", "", "", "", ""))
+        for name, speed in speeds.items():
+            rows.append(
+                (
+                    f"  {name}",
+                    f"{speed:,.0f}",
+                    f"{speed / speeds[plain.name]:.2f}x",
+                    f"{useful_flops(texts) * speed / rate:.0%}",
+                    f"{size(peaks[name])}, {peaks[name] / peaks[plain.name]:.2f}x",
+                )
+            )
+    return rows
+
+
+def useful_flops(texts: Texts) -> float:
+    """Of a target token in training the tutorial model: 6 for each parameter that a real token
+    meets in the LSTMs and the output layer, its share of source tokens counted."""
+    counts = {
+        language: sum(
+            len(line.split()) + ends
+            for line in texts.path("train", language).read_text(encoding="utf-8").splitlines()
         )
-        for side in lengths
-    ]
-    return FlatPairs(*sides)
-
-
-def our_trainer(pairs: FlatPairs, precision: str, ratio: float) -> Trainer:
+        for language, ends in (("de", 2), ("en", 1))
+    }
+    words = {language: _num_words(texts, language) for language in counts}
     config = Config.model_validate(
-        {
-            "data": {"dataset": "multi30k", "source": "de", "target": "en"},
-            "model": {"dropout": 0.5},
-            "training": {"teacher_forcing": {"kind": "constant", "ratio": ratio}},
-        }
+        {"data": {"dataset": "multi30k", "source": "de", "target": "en"}, "model": TUTORIAL_MODEL}
     )
-    codec = TextCodec(
-        Whitespace(WhitespaceTokenizer()), Vocabulary([f"w{n}" for n in range(VOCABULARY - 4)])
+    with torch.device("meta"):
+        parts = Seq2Seq(config.model, words["de"], words["en"]).parts()
+    sources = parts["encoder LSTM"] * counts["de"] / counts["en"]
+    return 6 * (sources + parts["decoder LSTM"] + parts["output layer"])
+
+
+def _num_words(texts: Texts, language: str) -> int:
+    lines = texts.path("vocabulary", language).read_text(encoding="utf-8").split("\n")
+    return len(lines) - 1 + 4
+
+
+def attention_rows(ours: Sequence[Side], others: Sequence[Side]) -> list[Row]:
+    """Training with attention: what we have against what the others have."""
+    speeds, _ = train_in_turns([*ours, *others], rounds=2)
+    rows: list[Row] = [("training with attention", "", *("over " + o.name for o in others))]
+    for name, speed in speeds.items():
+        over = (f"{speed / speeds[other.name]:.2f}x" for other in others)
+        rows.append((f"  {name}", f"{speed:,.0f}", *over))
+    return rows
+
+
+def translation_rows(sides: Sequence[Side], beam_size: int) -> list[Row]:
+    """Translating the test set, each side once."""
+    found = {side.name: side.translate(beam_size) for side in sides}
+    first = found[sides[0].name]
+    title = "greedy" if beam_size == 1 else f"beam {beam_size}"
+    rows: list[Row] = [(f"translating, {title}", "", "", "", "")]
+    for name, translation in found.items():
+        rows.append(
+            (
+                f"  {name}",
+                f"{translation.tokens_per_second:,.0f}",
+                f"{translation.tokens_per_second / first.tokens_per_second:.1f}x",
+                f"{translation.sentences_per_second:,.1f}",
+                f"{translation.mean_length:.1f}",
+            )
+        )
+    return rows
+
+
+def start_rows(model: Path, side: Ours) -> list[Row]:
+    """From the command to its answer, in seconds; model: a run directory."""
+    ours = [sys.executable, "-m", "seq2seq_cli"]
+    commands = {
+        'python -c "import torch"': [sys.executable, "-c", "import torch"],
+        'seq2seq translate "text"': [*ours, "translate", "--model", str(model), "ein mann ."],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(8):
+        for name, command in commands.items():
+            begin = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            if number:  # the first one finds the files in no cache
+                seconds[name].append(time.perf_counter() - begin)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    medians["seq2seq train, one step of the tutorial model"] = statistics.median(
+        side.train(1).seconds for _ in range(3)
     )
+    first = next(iter(medians.values()))
+    return [
+        (name, f"{value:.2f} s", f"{value / first:.2f}x", f"{value - first:+.2f} s")
+        for name, value in medians.items()
+    ]
+
+
+def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP a second of a large matrix product."""
+    width = 2048 if device.type == "cpu" else 8192
+    left, right = torch.randn(2, width, width, device=device).to(dtype)
+    times = []
+    for _ in range(8):
+        begin = time.perf_counter()
+        product = left @ right
+        product[0, 0].item()  # waits for a GPU
+        times.append(time.perf_counter() - begin)
+    return 2 * width**3 / statistics.median(times)
+
+
+def paper_rows(
+    device: torch.device, rate: float, vocabulary: int = 80_000, hidden: int = 1000
+) -> list[Row]:
+    """Training the model of Sutskever et al. 2014, 4 layers of 1,000 cells, on made-up sentences
+    of about 30 words, in this process."""
+    config = load_config("sutskever2014", [])
+    for stack in (config.model.encoder, config.model.decoder):
+        stack.hidden_size = stack.embedding_dim = hidden
+    random = np.random.default_rng(1)
+    lengths = np.clip(random.normal(30, 8, (2, 128 * 30)), 5, 60).astype(int)
+    pairs = FlatPairs(
+        *(
+            FlatIds.from_sequences(
+                [random.integers(4, vocabulary, count).astype(np.int32) for count in side]
+            )
+            for side in lengths
+        )
+    )
+    words = Vocabulary([f"w{number}" for number in range(vocabulary - 4)])
+    codec = TextCodec(Whitespace(WhitespaceTokenizer()), words)
     split = Split(pairs, 0, 0)
-    model = Seq2Seq(config.model, VOCABULARY, VOCABULARY)
+    model = Seq2Seq(config.model, vocabulary, vocabulary)
     initialise(model, config.model.init, 1)
     data = PreparedData(codec, codec, split, split, [], [], config.data.max_length)
-    return Trainer(config, data, model, CPU, resolve_precision(precision, CPU))
-
-
-def alternate(sides: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Median of what each side returns (units a second), over rounds that take turns."""
-    for side in sides.values():
-        side()
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(ROUNDS):
-        for name, side in sides.items():
-            rates[name].append(side())
-    return {name: statistics.median(values) for name, values in rates.items()}
-
-
-def training_sides(pairs: FlatPairs, ratio: float) -> dict[str, Callable[[], float]]:
-    trainers = {name: our_trainer(pairs, name, ratio) for name in ("float32", "auto")}
-    batches = [
-        pairs_batch(pairs, indices, reverse_source=False)
-        for indices in epoch_batches(pairs, trainers["auto"].config.training, 1, 1)
-    ][:BATCHES_PER_ROUND]
-    num_tokens = sum(batch.num_target_tokens for batch in batches)
-    tutorial = TutorialModel()
-    optimizer = torch.optim.Adam(tutorial.parameters())
-    random = np.random.default_rng(1)
-
-    def plain() -> float:
-        begin = time.perf_counter()
-        for batch in batches:
-            optimizer.zero_grad()
-            logits = tutorial(batch, ratio, random)[:, 1:].reshape(-1, VOCABULARY)
-            targets = batch.trg_ids[:, 1:].reshape(-1)
-            loss: Tensor = nn.functional.cross_entropy(logits, targets, ignore_index=PAD_ID)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(tutorial.parameters(), 1.0)
-            optimizer.step()
-        return num_tokens / (time.perf_counter() - begin)
-
-    def ours(name: str) -> Callable[[], float]:
-        def run() -> float:
-            begin = time.perf_counter()
-            for batch in batches:
-                trainers[name].train_step(batch)
-            return num_tokens / (time.perf_counter() - begin)
-
-        return run
-
-    precision = str(trainers["auto"].precision).removeprefix("torch.")
-    sides = {"tutorial": plain, "seq2seq, float32": ours("float32")}
-    return sides if precision == "float32" else {**sides, f"seq2seq, {precision}": ours("auto")}
-
-
-def translation_sides(pairs: FlatPairs) -> dict[str, Callable[[], float]]:
-    trainer = our_trainer(pairs, "float32", 1.0)
-    config = trainer.config.for_translator()
-    file = TranslatorFile(config, trainer.data.source, trainer.data.target, trainer.model.eval())
-    translator = Translator([file], CPU)
-    greedy = TranslationOptions(beam_size=1, max_length=24, batch_size=SENTENCES)
-    lines = [file.source.decode(pairs.source[index]) for index in range(SENTENCES)]
-    tutorial = TutorialModel().eval()
-    batches = [
-        pairs_batch(pairs, np.array([index]), reverse_source=False) for index in range(SENTENCES)
+    trainer = Trainer(config, data, model, device, resolve_precision("bfloat16", device))
+    chosen = epoch_batches(pairs, config.training, 1, 1)
+    batches = [trainer.train_batch(indices, 1, number) for number, indices in enumerate(chosen)]
+    for batch in batches[:5]:
+        trainer.train_step(batch).loss_sum.item()
+    begin = time.perf_counter()
+    for batch in batches[5:]:
+        result = trainer.train_step(batch)
+    result.loss_sum.item()
+    seconds = time.perf_counter() - begin
+    sources = sum(int(batch.src_lens.sum()) for batch in batches[5:])
+    targets = sum(batch.num_target_tokens for batch in batches[5:])
+    parts = model.parts()
+    used = parts["encoder LSTM"] * sources
+    used += (parts["decoder LSTM"] + parts["output layer"]) * targets
+    return [
+        (
+            "the 2014 paper's model, source + target tokens/s",
+            f"{(sources + targets) / seconds:,.0f}",
+        ),
+        ("  share of the bfloat16 rate", f"{6 * used / seconds / rate:.0%}"),
+        ("  peak memory", size(peak_memory_bytes(device) or 0)),
     ]
 
-    def plain() -> float:
-        begin = time.perf_counter()
-        num_tokens = sum(len(tutorial.translate(batch.src_ids, 24)) for batch in batches)
-        return num_tokens / (time.perf_counter() - begin)
 
-    def ours() -> float:
-        begin = time.perf_counter()
-        found = list(translator.translate(lines, greedy))
-        return sum(len(t.best.tokens) for t in found) / (time.perf_counter() - begin)
-
-    return {"tutorial": plain, "seq2seq": ours}
+def _precision_name(precision: str, device: str) -> str:
+    return str(resolve_precision(precision, torch.device(device))).removeprefix("torch.")
 
 
-def matrix_rate(dtype: torch.dtype) -> float:
-    """GFLOP/s of a large matrix product."""
-    left, right = torch.randn(2, 2048, 2048).to(dtype)
-    times = []
-    for _ in range(6):
-        begin = time.perf_counter()
-        torch.mm(left, right)
-        times.append(time.perf_counter() - begin)
-    return 2 * 2048**3 / statistics.median(times) / 1e9
-
-
-def main() -> None:
-    torch.manual_seed(1)
-    pairs = sentence_pairs(1280)
-    rows = [("", "target tokens/s", "ratio")]
-    for title, sides in [
-        ("training, teacher forcing 1.0", training_sides(pairs, 1.0)),
-        ("training, teacher forcing 0.5", training_sides(pairs, 0.5)),
-        ("translating", translation_sides(pairs)),
-    ]:
-        rows.append((title, "", ""))
-        rates = alternate(sides)
-        for name, rate in rates.items():
-            rows.append((f"  {name}", f"{rate:,.0f}", f"{rate / rates['tutorial']:.2f}"))
-    print(table(rows))
+def main(device: str, environments: Path) -> None:
+    """Measure all, and print tables as they are done."""
+    on = torch.device(device)
+    rates = {dtype: matrix_rate(dtype, on) for dtype in (torch.float32, torch.bfloat16)}
     print(
-        f"matrix product: {matrix_rate(torch.float32):,.0f} GFLOP/s in float32, "
-        f"{matrix_rate(torch.bfloat16):,.0f} in bfloat16, {torch.get_num_threads()} threads"
+        f"matrix product: {rates[torch.float32] / 1e9:,.0f} GFLOP/s in float32, "
+        f"{rates[torch.bfloat16] / 1e9:,.0f} in bfloat16, on {device}"
+        + (f" with {torch.get_num_threads()} threads" if device == "cpu" else "")
     )
+    if device == "cpu":
+        install(environments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        texts = write_texts(folder / "texts")
+
+        def ours(label: str, model: dict[str, object], precision: str = "auto") -> Ours:
+            place = folder / label.replace(" ", "-")
+            return Ours(
+                f"seq2seq, {label}", texts, place, model, precision=precision, device=device
+            )
+
+        head: Row = ("", "target tokens/s", "", "useful of bf16 rate", "peak memory")
+        _show([head, *tutorial_rows(texts, folder, device, rates[torch.bfloat16])])
+        deep = ours("deep", attention_model("deep"))
+        feeding = ours("input feeding", attention_model("input_feeding"))
+        others: list[Side] = []
+        if device == "cpu":
+            joey = JoeyNMT(texts, folder / "joey", environments / "joey")
+            onmt = environments / "onmt"
+            others = [
+                joey,
+                OpenNMT(texts, folder / "onmt", onmt, input_feeding=False),
+                OpenNMT(texts, folder / "onmt-feeding", onmt, input_feeding=True),
+            ]
+        _show(attention_rows([deep, feeding], others))
+
+        plain = Tutorial(texts, folder / "tutorial", device=device)
+        exact = ours("float32", attention_model("deep"), "float32")
+        learning: list[Side] = [plain, deep, exact, *others[:1]]
+        for side in learning:
+            side.learn()
+        head = ("", "tokens/s", "", "sentences/s", "mean length")
+        rows = translation_rows([plain, exact, deep], 1)
+        if others:
+            rows += translation_rows([others[0], exact, deep], 5)
+        _show([head, *rows])
+        _show(start_rows(deep.folder / "learn", ours("start", TUTORIAL_MODEL)))
+    if device != "cpu":
+        _show(paper_rows(on, rates[torch.bfloat16]))
+
+
+def _show(rows: Sequence[Row]) -> None:
+    width = max(map(len, rows))
+    print("\n" + table([(*row, *[""] * (width - len(row))) for row in rows]), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--environments", type=Path, default=Path(".venv/peers"))
+    arguments = parser.parse_args()
+    try:
+        main(arguments.device, arguments.environments)
+    except PeerError as error:
+        sys.exit(str(error))

@@ -323,10 +323,10 @@ def test_debug_shows_the_traceback(data_dir: Path) -> None:
 
 
 def test_dry_run_as_json(data_dir: Path, trained: Trained) -> None:
-    before = snapshot(data_dir.parent)
+    before = snapshot(data_dir)
     result = run_command("train", "--config", "tiny.yaml", "--dry-run", "--json", cwd=data_dir)
     assert result.code == 0, result.err
-    assert snapshot(data_dir.parent) == before
+    assert snapshot(data_dir) == before
     [line] = result.lines
     report = json.loads(line)
     assert report.keys() >= DRY_RUN_KEYS

@@ -18,6 +18,7 @@ from tests.integration.conftest import (
     call_command,
     command,
     environment,
+    imported_by,
     objects,
     run_command,
     sentence_pairs,
@@ -54,6 +55,13 @@ def test_argument_as_a_command(trained: Trained, expected: dict[str, str]) -> No
     result = run_command("translate", SENTENCES[0], cwd=trained.folder)
     assert (result.code, result.lines) == (0, [expected[SENTENCES[0]]])
     assert result.err == "using runs/tiny/best.safetensors\n"
+
+
+def test_no_more_is_imported_than_translating_takes(trained: Trained) -> None:
+    """torch's compiler and what it imports take longer than all the rest."""
+    imported, _ = imported_by("translate", SENTENCES[0], cwd=trained.folder)
+    assert "torch" in imported
+    assert not imported & {"torch._dynamo", "torch._inductor", "sympy", "matplotlib", "sacrebleu"}
 
 
 def test_stdin_as_a_command(trained: Trained, expected: dict[str, str]) -> None:

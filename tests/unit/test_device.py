@@ -1,12 +1,10 @@
 """Which device and precision are taken, on machines that this one is made to look like."""
 
-import sys
-
 import pytest
 import torch
 
 from seq2seq_cli import device
-from seq2seq_cli.errors import DeviceError
+from seq2seq_cli.errors import DeviceError, UsageError
 
 CPU = torch.device("cpu")
 
@@ -73,19 +71,22 @@ def test_precision_on_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: in_hardware)
-    monkeypatch.setattr(device, "_can_train_in_bfloat16", lambda _: works)
+    monkeypatch.setattr(device, "_can_use_bfloat16", lambda _: works)
 
     assert device.resolve_precision(name, CPU) == expected
 
 
 def test_bfloat16_where_it_does_not_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("could not create a primitive")
-
-    monkeypatch.setattr(torch.nn.LSTM, "forward", fail)
+    monkeypatch.setattr(device, "_can_use_bfloat16", lambda _: False)
 
     with pytest.raises(DeviceError, match="bfloat16 does not work on cpu here; there is: float32"):
         device.resolve_precision("bfloat16", CPU)
+
+
+@pytest.mark.parametrize("name", ["float16", "", "Auto"])
+def test_unknown_precisions_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="there are auto, float32 and bfloat16"):
+        device.resolve_precision(name, CPU)
 
 
 def test_autocast_computes_products_in_the_precision() -> None:
@@ -105,9 +106,3 @@ def test_peak_memory_is_at_least_what_is_held() -> None:
     assert after is not None
     assert after >= held.nbytes
     assert after >= before
-
-
-def test_memory_can_be_released_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    device.release_unused_memory()
-    monkeypatch.setattr(sys, "platform", "win32")
-    device.release_unused_memory()

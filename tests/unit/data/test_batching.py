@@ -110,6 +110,7 @@ def test_a_batch_is_padded_and_only_the_sources_words_are_reversed(
     assert batch.src_ids.tolist() == expected
     assert batch.src_lens.tolist() == [5, 3]
     assert batch.trg_ids.tolist() == [[SOS_ID, 10, 11, EOS_ID], [SOS_ID, 12, 13, EOS_ID]]
+    assert batch.trg_lens.tolist() == [4, 4]
     assert batch.src_ids.dtype == batch.trg_ids.dtype == torch.int64
     assert [array.tolist() for array in sources] == [[5, 6, 7], [8]]  # left as they were
 
@@ -117,6 +118,8 @@ def test_a_batch_is_padded_and_only_the_sources_words_are_reversed(
 def test_a_batch_without_targets_is_for_encoding() -> None:
     batch = make_batch([ids(5), ids(5, 6)], reverse_source=False)
     assert batch.trg_ids.shape == (2, 0)
+    assert batch.trg_lens.tolist() == [0, 0]
+    assert batch.num_target_tokens == 0
     assert batch.trg_ids.dtype == torch.int64
     assert batch.src_ids.tolist() == [[2, 5, 3, 0], [2, 5, 6, 3]]
 
@@ -125,6 +128,7 @@ def test_empty_sentences_are_their_marks_alone() -> None:
     batch = make_batch([ids(), ids()], [ids(), ids(7)], reverse_source=True)
     assert batch.src_ids.tolist() == [[SOS_ID, EOS_ID]] * 2
     assert batch.src_lens.tolist() == [2, 2]
+    assert batch.trg_lens.tolist() == [2, 3]
     assert batch.num_target_tokens == 3
 
 
@@ -137,16 +141,23 @@ def test_the_cpu_has_the_batch_already() -> None:
 def test_a_row_is_the_same_whatever_stands_beside_it(reverse: bool) -> None:
     pairs = random_pairs(40)
     batch = pairs_batch(pairs, np.arange(40)[::-1], reverse_source=reverse)
-    for row, index in enumerate(range(39, -1, -1)):
+    longest_first = sorted(range(39, -1, -1), key=lambda index: -len(pairs.target[index]))
+    for row, index in enumerate(longest_first):
         alone = pairs_batch(pairs, np.array([index]), reverse_source=reverse)
-        length = int(alone.src_lens[0])
-        assert batch.src_lens[row] == length == len(pairs.source[index]) + 2
-        assert batch.src_ids[row, :length].tolist() == alone.src_ids[0].tolist()
-        assert (batch.src_ids[row, length:] == PAD_ID).all()
+        for padded, lengths, own, own_length in (
+            (batch.src_ids, batch.src_lens, alone.src_ids, alone.src_lens),
+            (batch.trg_ids, batch.trg_lens, alone.trg_ids, alone.trg_lens),
+        ):
+            length = int(own_length[0])
+            assert lengths[row] == length == own.size(1)
+            assert padded[row, :length].tolist() == own[0].tolist()
+            assert (padded[row, length:] == PAD_ID).all()
         words = alone.src_ids[0, 1:-1].tolist()
         assert (words[::-1] if reverse else words) == pairs.source[index].tolist()
         assert alone.trg_ids[0, 1:-1].tolist() == pairs.target[index].tolist()
-    assert not (batch.src_ids[:, -1] == PAD_ID).all()  # no wider than the longest
+    for padded in (batch.src_ids, batch.trg_ids):
+        assert not (padded[:, -1] == PAD_ID).all()  # no wider than the longest
+    assert batch.num_target_tokens == int((batch.trg_ids[:, 1:] != PAD_ID).sum())
 
 
 # ---------------------------------------------------------------- an epoch

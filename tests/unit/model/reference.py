@@ -54,14 +54,15 @@ def normalise(weights: Weights, name: str, vector: Tensor) -> Tensor:
 
 def read(weights: Weights, config: ModelConfig, src_ids: list[int]) -> Read:
     stack = config.encoder
+    words = weights["encoder.embedding.weight"]
     scale = stack.embedding_dim**0.5 if config.tied_embeddings == "all" else 1.0
-    outputs = [weights["encoder.embedding.weight"][token] * scale for token in src_ids]
+    outputs = [words[token] * scale for token in src_ids]
     hidden, cell = [], []
     for layer in range(stack.num_layers):
         seen, ends = [], []
         for direction in range(2 if stack.bidirectional else 1):
             order = 1 if direction == 0 else -1
-            state = torch.zeros(2, stack.hidden_size).unbind()
+            state = words.new_zeros(2, stack.hidden_size).unbind()
             states = []
             for vector in outputs[::order]:
                 state = lstm_cell(weights, f"encoder.layers.{layer}.{direction}", vector, *state)
@@ -115,8 +116,8 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
         hidden = [*linear(weights, "bridge.hidden", torch.cat(hidden)).tanh().chunk(count)]
         cell = [*linear(weights, "bridge.cell", torch.cat(cell)).chunk(count)]
     hidden, cell = [*hidden], [*cell]
-    read_last = torch.zeros(stack.embedding_dim if is_tied else stack.hidden_size)
-    context, looks = torch.empty(0), []
+    read_last = words.new_zeros(stack.embedding_dim if is_tied else stack.hidden_size)
+    context, looks = words.new_empty(0), []
     log_probs = []
     for token in trg_ids:
         word = words[token] * (stack.embedding_dim**0.5 if is_tied else 1.0)
@@ -146,5 +147,5 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
             read_last = linear(weights, "decoder.readout", read_last).tanh()
         logits = output_layer @ read_last + weights["decoder.output.bias"]
         log_probs.append(logits - logits.exp().sum().log())
-        looks.append(torch.empty(0) if place == "none" else look)
+        looks.append(words.new_empty(0) if place == "none" else look)
     return Written(torch.stack(log_probs), torch.stack(looks))

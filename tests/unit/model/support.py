@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seq2seq_cli.config.model import DecoderConfig, EncoderConfig, ModelConfig, UniformInit
 from seq2seq_cli.data.batching import Batch, make_batch
 from seq2seq_cli.data.vocabulary import PAD_ID, Ids
-from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
+from seq2seq_cli.model.seq2seq import Decoding, Seq2Seq, initialise
 
 SOURCE_SIZE, TARGET_SIZE = 23, 19
 
@@ -147,17 +147,18 @@ def widened(batch: Batch, columns: int) -> Batch:
     src, trg = (
         torch.nn.functional.pad(ids, (0, columns)) for ids in (batch.src_ids, batch.trg_ids)
     )
-    return Batch(src, batch.src_lens, trg)
+    return Batch(src, batch.src_lens, trg, batch.trg_lens)
 
 
 def row(batch: Batch, index: int) -> Batch:
     """One sentence of a batch as a batch of its own, without padding."""
     src_len = int(batch.src_lens[index])
-    trg_len = int((batch.trg_ids[index] != 0).sum())
+    trg_len = int(batch.trg_lens[index])
     return Batch(
         batch.src_ids[index : index + 1, :src_len],
         batch.src_lens[index : index + 1],
         batch.trg_ids[index : index + 1, :trg_len],
+        batch.trg_lens[index : index + 1],
     )
 
 
@@ -165,6 +166,16 @@ def coins(batch: Batch, *rows: Sequence[bool]) -> Tensor:
     """For each step after the first, whether the true token is fed; rows go on and on."""
     width = batch.trg_ids.size(1) - 2
     return torch.tensor([list(itertools.islice(itertools.cycle(row), width)) for row in rows])
+
+
+def assert_same_decoding(
+    one: Decoding, other: Decoding, rtol: float | None = None, atol: float | None = None
+) -> None:
+    """Of memory and state; the weights that calls share are no part of where decoding stands."""
+    torch.testing.assert_close(one.state, other.state, rtol=rtol, atol=atol)
+    assert (one.memory is None) == (other.memory is None)
+    if one.memory and other.memory:
+        torch.testing.assert_close(one.memory[:3], other.memory[:3], rtol=rtol, atol=atol)
 
 
 def step_by_step_losses(model: Seq2Seq, batch: Batch, forced: Tensor | None = None) -> Tensor:

@@ -5,7 +5,8 @@ import torch
 
 from seq2seq_cli.config.model import ModelConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
-from seq2seq_cli.model.attention import Memory
+from seq2seq_cli.model.attention import shared_memory
+from seq2seq_cli.model.packing import Packing
 from tests.unit.model.reference import Written, read, write
 from tests.unit.model.support import (
     ATTENTIONS,
@@ -77,11 +78,11 @@ def test_a_step_looks_at_real_tokens_only(config: ModelConfig) -> None:
     if decoding.memory is None:
         assert config.decoder.attention.kind == "none"
         return
-    values, keys, mask = decoding.memory
+    values, keys, mask, _ = decoding.memory
     assert torch.equal(mask, batch.src_ids != PAD_ID)
     values, keys = (torch.where(mask.unsqueeze(2), part, 1e4) for part in (values, keys))
 
-    other = decoding._replace(memory=Memory(values, keys, mask))
+    other = decoding._replace(memory=shared_memory(values, keys, mask))
     for fed in batch.trg_ids[:, :-1].unbind(1):
         log_probs, decoding, weights = model.step(fed, decoding)
         other_log_probs, other, other_weights = model.step(fed, other)
@@ -161,9 +162,7 @@ def test_only_input_feeding_hands_on_what_the_output_layer_read(kind: str, place
         assert not decoding.state.feed.any()
 
         read: list[torch.Tensor] = []
-        model.decoder.output.register_forward_pre_hook(
-            lambda _, args, kept=read: kept.append(*args)
-        )
+        model.decoder.register_forward_hook(lambda _, __, result, kept=read: kept.append(result[0]))
         _, decoding, _ = model.step(torch.full((5,), 7), decoding)
 
         if feeds:
@@ -173,22 +172,27 @@ def test_only_input_feeding_hands_on_what_the_output_layer_read(kind: str, place
 @torch.no_grad()
 @kinds_and_places
 @pytest.mark.parametrize("num_layers", [1, 3])
-def test_one_call_sees_the_same_weights_as_steps(kind: str, place: str, num_layers: int) -> None:
+def test_one_call_over_the_target_is_the_same_as_steps(
+    kind: str, place: str, num_layers: int
+) -> None:
     model = small_model(small_config(kind, place, num_layers=num_layers))
-    batch = small_batch()
-    decoding = model.encode(batch)
-    fed = batch.trg_ids[:, :-1]
-    noise = model.decoder.draw(5, fed.device)
+    batch = small_batch(trg_lens=(6, 6, 4, 2, 1))
+    trg = Packing.of(batch.trg_lens - 1, batch.trg_ids.size(1) - 1, batch.trg_ids.device)
+    fed = trg.pack(batch.trg_ids[:, :-1])
+    memory, shared, state = model.encode(batch)
 
-    _, state, weights = model.decoder(fed, decoding.state, decoding.memory, noise)
+    outputs, end, weights = model.decoder(fed, trg.counts, state, memory, shared)
 
-    looks = []
-    for token_ids in fed.unbind(1):
-        _, decoding, look = model.step(token_ids, decoding)
+    steps = []
+    for token_ids, count in zip(torch.split(fed, trg.counts), trg.counts, strict=True):
+        running = memory and memory.first(count)
+        step, state, look = model.decoder(token_ids, [count], state.first(count), running, shared)
         assert look is not None
-        looks.append(look)
-    torch.testing.assert_close(weights, torch.stack(looks, dim=1))
-    torch.testing.assert_close(state, decoding.state)
+        assert look.shape == (count, batch.src_ids.size(1))
+        steps.append(step)
+    torch.testing.assert_close(outputs, torch.cat(steps))
+    torch.testing.assert_close(end.first(trg.counts[-1]), state)
+    assert (weights is None) == (place == "deep")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,31 +8,39 @@ from seq2seq_cli.config.model import ModelConfig
 from tests.unit.model.reference import read
 from tests.unit.model.support import row, small_batch, small_config, small_model, widened
 
-ENCODERS = {
-    f"{num_layers} layers{', both ways' * both}{', residual' * residual}{', norm' * norm}": (
-        small_config(
-            num_layers=num_layers,
-            bidirectional=both,
-            residual=residual,
-            layer_norm=norm,
-            tied="all" if norm else "none",
+
+def encoders(kind: str) -> dict[str, ModelConfig]:
+    return {
+        f"{num_layers} layers{', both ways' * both}{', residual' * residual}{', norm' * norm}": (
+            small_config(
+                kind,
+                num_layers=num_layers,
+                bidirectional=both,
+                residual=residual,
+                layer_norm=norm,
+                tied="all" if norm else "none",
+            )
         )
-    )
-    for num_layers, residual in [(1, False), (3, False), (3, True)]
-    for both in (False, True)
-    for norm in (False, True)
-}
-encoders = pytest.mark.parametrize("config", ENCODERS.values(), ids=ENCODERS.keys())
+        for num_layers, residual in [(1, False), (3, False), (3, True)]
+        for both in (False, True)
+        for norm in (False, True)
+    }
+
+
+READ, UNREAD = encoders("additive"), encoders("none")
+"""By attention; without it only the states matter."""
 
 
 @torch.no_grad()
-@encoders
+@pytest.mark.parametrize("config", READ.values(), ids=READ.keys())
 def test_a_batch_is_read_as_the_equations_say(config: ModelConfig) -> None:
     model = small_model(config)
     batch = small_batch()
 
     encoded = model.encoder(batch.src_ids, batch.src_lens)
 
+    assert encoded.memory is not None
+    assert not encoded.memory[~encoded.mask].any()
     for index, length in enumerate(batch.src_lens.tolist()):
         src_ids = row(batch, index).src_ids[0].tolist()
         memory, hidden, cell = read(model.state_dict(), config, src_ids)
@@ -42,7 +50,23 @@ def test_a_batch_is_read_as_the_equations_say(config: ModelConfig) -> None:
 
 
 @torch.no_grad()
-@encoders
+@pytest.mark.parametrize("config", UNREAD.values(), ids=UNREAD.keys())
+def test_there_are_states_alone_where_nobody_reads_the_output(config: ModelConfig) -> None:
+    model = small_model(config)
+    batch = small_batch()
+
+    encoded = model.encoder(batch.src_ids, batch.src_lens)
+
+    assert encoded.memory is None
+    for index in range(5):
+        src_ids = row(batch, index).src_ids[0].tolist()
+        _, hidden, cell = read(model.state_dict(), config, src_ids)
+        torch.testing.assert_close(encoded.state.hidden[:, index], torch.stack(hidden))
+        torch.testing.assert_close(encoded.state.cell[:, index], torch.stack(cell))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", READ.values(), ids=READ.keys())
 def test_padding_never_changes_what_is_read(config: ModelConfig) -> None:
     model = small_model(config)
     batch = small_batch()
@@ -61,7 +85,9 @@ def test_padding_never_changes_what_is_read(config: ModelConfig) -> None:
 @pytest.mark.parametrize("variational", [False, True])
 def test_dropout_stands_between_the_layers(variational: bool, bidirectional: bool) -> None:
     dropout = {"embedding": 0.0, "hidden": 0.5, "variational": variational}
-    config = small_config(num_layers=3, residual=True, bidirectional=bidirectional, dropout=dropout)
+    config = small_config(
+        "dot", num_layers=3, residual=True, bidirectional=bidirectional, dropout=dropout
+    )
     encoder = small_model(config).encoder.train()
     reads: list[list[Tensor]] = []
     written: list[Tensor] = []
@@ -76,13 +102,18 @@ def test_dropout_stands_between_the_layers(variational: bool, bidirectional: boo
 
     encoded = encoder(batch.src_ids, batch.src_lens)
 
+    def by_step(packed: Tensor) -> Tensor:
+        return packed.view(8, 3, -1)
+
     for calls in reads[1:]:
-        dropped = calls[0] == 0
+        dropped = by_step(calls[0]) == 0
         assert 0.2 < dropped.float().mean().item() < 0.8
-        assert (dropped == dropped[:, :1]).all().item() == variational
+        assert (dropped == dropped[0]).all().item() == variational
         if bidirectional:  # both directions read the same
-            torch.testing.assert_close(calls[1].flip(1), calls[0])
+            torch.testing.assert_close(by_step(calls[1]).flip(0), by_step(calls[0]))
+    outputs = [by_step(output) for output in written]
     if bidirectional:
-        forwards, backwards = written[0::2], (output.flip(1) for output in written[1::2])
-        written = [torch.cat(both, dim=2) for both in zip(forwards, backwards, strict=True)]
-    torch.testing.assert_close(encoded.memory, sum(written))  # the residual path loses nothing
+        forwards, backwards = outputs[0::2], (output.flip(0) for output in outputs[1::2])
+        outputs = [torch.cat(both, dim=2) for both in zip(forwards, backwards, strict=True)]
+    assert encoded.memory is not None  # the residual path loses nothing
+    torch.testing.assert_close(encoded.memory.transpose(0, 1), sum(outputs))

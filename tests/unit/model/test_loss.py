@@ -1,61 +1,176 @@
-"""The loss against its definition."""
+"""Output layer and loss, against torch's cross entropy over all logits at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
+from seq2seq_cli.model import loss as loss_module
 from seq2seq_cli.model.loss import output_loss
 
-TARGETS = torch.tensor([[5, 3, 0, 0], [2, 4, 1, 3], [3, 0, 0, 0]])
+TOKENS, SIZE, VOCABULARY = 11, 6, 7
+TARGETS = torch.tensor([5, 3, 0, 6, 2, 4, 1, 3, 3, 6, 0])
+
+smoothings = pytest.mark.parametrize("smoothing", [0.0, 0.2])
+reductions = pytest.mark.parametrize("reduction", ["sum", "none"])
 
 
-def small_output() -> tuple[Tensor, nn.Linear]:
-    torch.manual_seed(0)
-    return torch.randn(3, 4, 6), nn.Linear(6, 7)
+class Output(NamedTuple):
+    outputs: Tensor
+    matrix: Tensor
+    bias: Tensor
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_each_real_token_has_its_cross_entropy_sentence_by_sentence(smoothing: float) -> None:
-    outputs, layer = small_output()
+def small_output(dtype: torch.dtype = torch.float64) -> Output:
+    random = torch.Generator().manual_seed(0)
+    shapes = [(TOKENS, SIZE), (VOCABULARY, SIZE), (VOCABULARY,)]
+    return Output(
+        *(torch.randn(shape, generator=random).to(dtype).requires_grad_() for shape in shapes)
+    )
 
-    losses, count = output_loss(outputs, layer, TARGETS, smoothing, "none")
+
+def plain(parts: Output, smoothing: float, reduction: str) -> Tensor:
+    logits = F.linear(*parts)
+    return F.cross_entropy(logits, TARGETS, reduction=reduction, label_smoothing=smoothing)
+
+
+def factors(losses: Tensor) -> Tensor:
+    """Another one for each token; what comes from above."""
+    random = torch.Generator().manual_seed(1)
+    return torch.randn(losses.shape, generator=random).to(losses.dtype)
+
+
+@smoothings
+def test_each_token_has_its_cross_entropy(smoothing: float) -> None:
+    parts = small_output()
+
+    losses = output_loss(*parts, TARGETS, smoothing, "none")
 
     expected = []
-    for vectors, targets in zip(outputs, TARGETS.tolist(), strict=True):
-        for vector, target in zip(vectors, targets, strict=True):
-            log_probs = layer(vector).log_softmax(dim=0)
-            if target:
-                mixed = (1 - smoothing) * log_probs[target] + smoothing * log_probs.mean()
-                expected.append(-mixed)
-    torch.testing.assert_close(losses, torch.stack(expected))
-    assert count == len(expected) == 7
+    for vector, target in zip(parts.outputs, TARGETS.tolist(), strict=True):
+        log_probs = (parts.matrix @ vector + parts.bias).log_softmax(dim=0)
+        mixed = (1 - smoothing) * log_probs[target] + smoothing * log_probs.mean()
+        expected.append(-mixed)
+    torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("chunk", [1, 2 * VOCABULARY, 4 * VOCABULARY + 3, 1000])
+@smoothings
+@reductions
+def test_chunks_of_any_size_are_torchs_loss_and_gradients(
+    reduction: str, smoothing: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_module, "CHUNK_ELEMENTS", chunk)
+    parts = small_output()
+
+    found = output_loss(*parts, TARGETS, smoothing, reduction)
+    expected = plain(parts, smoothing, reduction)
+
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    gradients = [torch.autograd.grad(each, parts, factors(each)) for each in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
+def test_logits_are_made_a_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    log_softmax = Tensor.log_softmax
+
+    def watched(logits: Tensor, dim: int) -> Tensor:
+        sizes.append(len(logits))
+        return log_softmax(logits, dim)
+
+    monkeypatch.setattr(loss_module, "CHUNK_ELEMENTS", 4 * VOCABULARY)
+    monkeypatch.setattr(Tensor, "log_softmax", watched)
+
+    output_loss(*small_output(), TARGETS)
+
+    assert sizes == [4, 4, 3]
+
+
+@smoothings
+@reductions
+def test_a_second_backward_pass_is_the_first_again(reduction: str, smoothing: float) -> None:
+    parts = small_output()
+    losses = output_loss(*parts, TARGETS, smoothing, reduction)
+
+    once, again = (
+        torch.autograd.grad(losses, parts, factors(losses), retain_graph=True) for _ in range(2)
+    )
+
+    torch.testing.assert_close(again, once, rtol=0.0, atol=0.0)
+
+
+@smoothings
+def test_without_gradients_the_loss_is_the_same(smoothing: float) -> None:
+    parts = small_output()
+    expected = output_loss(*parts, TARGETS, smoothing)
+
+    with torch.no_grad():
+        found = output_loss(*parts, TARGETS, smoothing)
+
+    assert not found.requires_grad
+    assert torch.equal(found, expected)
+
+
+@smoothings
 def test_the_sum_is_that_of_the_parts(smoothing: float) -> None:
-    outputs, layer = small_output()
+    parts = small_output()
 
-    total, count = output_loss(outputs, layer, TARGETS, smoothing)
-    parts, _ = output_loss(outputs, layer, TARGETS, smoothing, "none")
+    total = output_loss(*parts, TARGETS, smoothing)
 
-    torch.testing.assert_close(total, parts.sum())
-    assert count == len(parts)
+    torch.testing.assert_close(total, output_loss(*parts, TARGETS, smoothing, "none").sum())
 
 
-def test_padding_has_neither_loss_nor_gradient() -> None:
-    outputs, layer = small_output()
-    outputs.requires_grad_()
-    loss, _ = output_loss(outputs, layer, TARGETS)
-    [gradient] = torch.autograd.grad(loss, outputs)
+@smoothings
+def test_what_is_all_but_impossible_has_a_finite_loss(smoothing: float) -> None:
+    """Its probability is 0 in float32, the logarithm of it is not infinite."""
+    matrix = torch.eye(VOCABULARY)
+    outputs = (400.0 * matrix[:3]).requires_grad_()
+    targets = torch.tensor([1, 2, 2])
 
-    assert torch.equal(gradient.any(dim=2), TARGETS != 0)
-    spoilt = torch.where((TARGETS != 0).unsqueeze(2), outputs, torch.nan)
-    assert torch.equal(output_loss(spoilt, layer, TARGETS)[0], loss)
+    losses = output_loss(
+        outputs, matrix, torch.zeros(VOCABULARY), targets, smoothing, reduction="none"
+    )
+    [gradient] = torch.autograd.grad(losses.sum(), outputs)
+
+    assert outputs.softmax(dim=1)[0, 1] == 0.0
+    of_words = torch.tensor([400.0, 400.0, 0.0])
+    mean = 400.0 * (VOCABULARY - 1) / VOCABULARY
+    torch.testing.assert_close(losses, (1 - smoothing) * of_words + smoothing * mean)
+    assert gradient.isfinite().all()
 
 
-def test_the_loss_is_float32_in_any_precision() -> None:
-    outputs, layer = small_output()
+@smoothings
+@reductions
+def test_in_bfloat16_the_loss_and_the_gradients_of_weights_are_float32(
+    reduction: str, smoothing: float
+) -> None:
+    parts, exact = small_output(torch.float32), small_output()
 
-    loss, _ = output_loss(outputs.bfloat16(), layer.bfloat16(), TARGETS)
+    outputs, matrix, bias = parts
+    losses = output_loss(outputs, matrix.bfloat16(), bias, TARGETS, smoothing, reduction)
+    gradients = torch.autograd.grad(losses, parts, factors(losses))
 
-    assert loss.dtype == torch.float32
+    expected = plain(exact, smoothing, reduction)
+    assert losses.dtype == torch.float32
+    assert (losses - expected).norm() < 1e-2 * expected.norm()
+    theirs = torch.autograd.grad(expected, exact, factors(expected))
+    for mine, other in zip(gradients, theirs, strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - other).norm() < 2e-2 * other.norm()
+
+
+def test_gradients_of_bfloat16_outputs_are_bfloat16() -> None:
+    """What the layers below hand up."""
+    parts = small_output(torch.float32)
+    outputs = parts.outputs.detach().bfloat16().requires_grad_()
+
+    loss = output_loss(outputs, parts.matrix.bfloat16(), parts.bias, TARGETS)
+    torch.autograd.backward(loss)
+
+    assert outputs.grad is not None
+    assert outputs.grad.dtype == torch.bfloat16

@@ -1,121 +1,302 @@
-"""LSTM layers over padded batches."""
+"""LSTM layers over packed tokens, against torch's own."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
+from seq2seq_cli.model.deferred import SharedWeight
 from seq2seq_cli.model.dropout import Dropout
-from seq2seq_cli.model.lstm import LSTMState, StackedLSTM, reverse_within_lengths, run_to_lengths
+from seq2seq_cli.model.lstm import LSTMLayer, LSTMState, Shared, StackedLSTM
+
+INPUTS, SIZE = 3, 5
+
+repeatable = settings(derandomize=True, deadline=None, max_examples=40, database=None)
+lengths = st.lists(st.integers(1, 6), min_size=1, max_size=5)
+
+COUNTS = {
+    "one token": [1],
+    "one step": [4],
+    "one sentence": [1] * 6,
+    "equal lengths": [3] * 5,
+    "all kinds": [5, 5, 3, 1, 1],
+    "one by one": [4, 3, 2, 1],
+}
+counted = pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS.keys())
+
+LOSSES = {
+    "outputs": (True, False, False),
+    "hidden": (False, True, False),
+    "cell": (False, False, True),
+    "all": (True, True, True),
+}
+losses = pytest.mark.parametrize("uses", LOSSES.values(), ids=LOSSES.keys())
 
 
-@pytest.mark.parametrize("lengths", [[4, 4, 4], [6, 6, 3, 1], [5], [7, 5, 4, 2, 1]])
-@pytest.mark.parametrize("extra_padding", [0, 3])
-def test_every_row_runs_exactly_as_far_as_it_is_long(
-    lengths: list[int], extra_padding: int
-) -> None:
+class Ran(NamedTuple):
+    outputs: Tensor
+    """(tokens, size)"""
+    hidden: Tensor
+    """(layers, batch, size), behind each sentence's last token"""
+    cell: Tensor
+    """(layers, batch, size)"""
+
+
+class Case(NamedTuple):
+    layer: LSTMLayer
+    inputs: Tensor
+    counts: list[int]
+    state: LSTMState
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """All that has a gradient."""
+        return [self.inputs, *self.state, *self.layer.parameters()]
+
+
+def small_case(counts: Sequence[int]) -> Case:
     torch.manual_seed(0)
-    layer = nn.LSTM(3, 5, batch_first=True)
-    inputs = torch.randn(len(lengths), max(lengths) + extra_padding, 3)
-
-    outputs, state = run_to_lengths(layer, inputs, lengths)
-
-    assert outputs.shape == (len(lengths), max(lengths) + extra_padding, 5)
-    for index, length in enumerate(lengths):
-        alone, (hidden, cell) = layer(inputs[index : index + 1, :length])
-        torch.testing.assert_close(outputs[index, :length], alone[0])
-        assert not outputs[index, length:].any()
-        torch.testing.assert_close(state.hidden[:, index], hidden[:, 0])
-        torch.testing.assert_close(state.cell[:, index], cell[:, 0])
+    layer = LSTMLayer(INPUTS, SIZE).double()
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -1.0, 1.0)
+    state = LSTMState(*(torch.randn(1, counts[0], SIZE).double() for _ in range(2)))
+    case = Case(layer, torch.randn(sum(counts), INPUTS).double(), list(counts), state)
+    for leaf in case.leaves:
+        leaf.requires_grad_()
+    return case
 
 
-def test_gradients_are_those_of_a_packed_sequence() -> None:
-    torch.manual_seed(0)
-    layer = nn.LSTM(3, 5, batch_first=True)
-    inputs = torch.randn(4, 6, 3)
-    lengths = [6, 4, 4, 1]
+def counts_of(sizes: list[int]) -> list[int]:
+    return [sum(size > step for size in sizes) for step in range(max(sizes))]
 
-    outputs, state = run_to_lengths(layer, inputs, lengths)
-    ours = torch.autograd.grad(outputs.pow(2).sum() + state.cell.sum(), [*layer.parameters()])
 
-    packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True)
-    packed_outputs, (_, cell) = layer(packed)
-    theirs = torch.autograd.grad(
-        packed_outputs.data.pow(2).sum() + cell.sum(), [*layer.parameters()]
+def ours(case: Case, cuts: Sequence[int] = ()) -> Ran:
+    """In as many calls as the cuts make, on one weight."""
+    weight = case.layer.shared_weight()
+    assert weight is not None
+    state, begin = case.state, 0
+    outputs: list[Tensor] = []
+    ended: list[LSTMState] = []
+    bounds = [0, *cuts, len(case.counts)]
+    for start, stop in pairwise(bounds):
+        running = case.counts[start:stop]
+        read = case.inputs[begin : begin + sum(running)]
+        output, state = case.layer(read, running, state.first(running[0]), weight)
+        begin += len(read)
+        left = case.counts[stop] if stop < len(case.counts) else 0
+        outputs.append(output)
+        ended.append(LSTMState(state.hidden[:, left:], state.cell[:, left:]))
+    hidden, cell = (torch.cat(parts[::-1], dim=1) for parts in zip(*ended, strict=True))
+    return Ran(torch.cat(outputs), hidden, cell)
+
+
+def torchs(case: Case) -> Ran:
+    packed = PackedSequence(case.inputs, torch.tensor(case.counts))
+    outputs, (hidden, cell) = nn.LSTM.forward(case.layer, packed, (*case.state,))
+    return Ran(outputs.data, hidden, cell)
+
+
+def gradients(ran: Ran, case: Case, uses: Sequence[bool]) -> tuple[Tensor, ...]:
+    random = torch.Generator().manual_seed(1)
+    loss = torch.zeros(()).double()
+    for part, is_used in zip(ran, uses, strict=True):
+        factors = torch.randn(part.shape, generator=random).double()
+        if is_used:
+            loss = loss + (part * factors).sum()
+    return torch.autograd.grad(loss, case.leaves)
+
+
+def assert_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.shape == theirs.shape
+        assert (mine - theirs).norm() <= 1e-10 * theirs.norm()
+
+
+@counted
+def test_outputs_and_states_are_torchs(counts: list[int]) -> None:
+    case = small_case(counts)
+
+    assert_same(ours(case), torchs(case))
+
+
+@losses
+@counted
+def test_gradients_are_torchs(counts: list[int], uses: tuple[bool, bool, bool]) -> None:
+    case = small_case(counts)
+
+    found = gradients(ours(case), case, uses)
+
+    assert_same(found, gradients(torchs(case), case, uses))
+
+
+@repeatable
+@given(sizes=lengths, data=st.data())
+def test_calls_on_one_weight_are_one_call(sizes: list[int], data: st.DataObject) -> None:
+    case = small_case(counts_of(sizes))
+    steps = range(1, max(sizes))
+    cuts = sorted(data.draw(st.sets(st.sampled_from(steps)))) if steps else []
+    uses = data.draw(st.sampled_from([*LOSSES.values()]))
+
+    whole, pieces = ours(case), ours(case, cuts)
+
+    assert_same(pieces, whole)
+    assert_same(gradients(pieces, case, uses), gradients(whole, case, uses))
+    assert_same(whole, torchs(case))
+
+
+def test_a_call_that_no_loss_uses_changes_no_gradient() -> None:
+    case = small_case([3, 2, 2])
+    expected = torch.autograd.grad(torchs(case).outputs[:3].sum(), case.leaves)
+    weight = case.layer.shared_weight()
+
+    first, state = case.layer(case.inputs[:3], [3], case.state, weight)
+    case.layer(case.inputs[3:], [2, 2], state.first(2), weight)
+
+    assert_same(torch.autograd.grad(first.sum(), case.leaves), expected)
+
+
+def test_a_call_may_matter_by_its_state_alone() -> None:
+    case = small_case([3, 2, 2])
+    expected = torch.autograd.grad(torchs(case).outputs[3:].sum(), case.leaves)
+    weight = case.layer.shared_weight()
+
+    _, state = case.layer(case.inputs[:3], [3], case.state, weight)
+    rest, _ = case.layer(case.inputs[3:], [2, 2], state.first(2), weight)
+
+    assert_same(torch.autograd.grad(rest.sum(), case.leaves), expected)
+
+
+@losses
+def test_a_second_backward_pass_is_the_first_again(uses: tuple[bool, bool, bool]) -> None:
+    case = small_case([4, 4, 3, 1])
+    expected = gradients(torchs(case), case, uses)
+    ran = ours(case, [2])
+    loss = torch.stack([part.sum() for part in ran]).sum()
+    torch.autograd.grad(loss, case.leaves, retain_graph=True)
+
+    assert_same(gradients(ran, case, uses), expected)
+
+
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+@counted
+def test_without_gradients_outputs_are_the_same(counts: list[int], without: type) -> None:
+    case = small_case(counts)
+    expected = ours(case)
+
+    with without():
+        found = ours(case)
+
+    assert not any(part.requires_grad for part in found)
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine.clone(), theirs.detach(), rtol=0.0, atol=0.0)
+
+
+def test_inputs_and_states_may_need_no_gradient() -> None:
+    case = small_case([4, 2, 1])
+    expected = gradients(torchs(case), case, (True, True, True))[3:]
+    for leaf in case.leaves[:3]:
+        leaf.requires_grad_(False)
+    weights_only = case.leaves[3:]
+
+    loss = torch.zeros(())
+    random = torch.Generator().manual_seed(1)
+    for part in ours(case):
+        loss = loss + (part * torch.randn(part.shape, generator=random).double()).sum()
+
+    assert_same(torch.autograd.grad(loss, weights_only), expected)
+
+
+def test_nothing_that_was_given_is_changed() -> None:
+    case = small_case([4, 2, 1])
+    before = [leaf.detach().clone() for leaf in case.leaves]
+
+    ran = ours(case, [1])
+    kept = [part.detach().clone() for part in ran]
+    gradients(ran, case, (True, True, True))
+
+    for leaf, old in zip([*case.leaves, *ran], before + kept, strict=True):
+        assert torch.equal(leaf, old)
+
+
+@pytest.mark.parametrize("hands_on", [torch.float32, torch.bfloat16])
+def test_in_bfloat16_the_cell_stays_in_float32(hands_on: torch.dtype) -> None:
+    case = small_case([4, 4, 2])
+    expected = gradients(torchs(case), case, (True, True, True))
+    layer = case.layer.float()
+    state = LSTMState(
+        case.state.hidden.detach().to(hands_on).requires_grad_(),
+        case.state.cell.detach().float().requires_grad_(),
     )
-    torch.testing.assert_close(ours, theirs)
+    single = Case(layer, case.inputs.detach().float().requires_grad_(), case.counts, state)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        ran = ours(single)
+        found = gradients(ran, single, (True, True, True))
+
+    assert ran.outputs.dtype == torch.bfloat16
+    assert ran.hidden.dtype == hands_on
+    assert ran.cell.dtype == torch.float32
+    for mine, theirs, leaf in zip(found, expected, single.leaves, strict=True):
+        assert mine.dtype == leaf.dtype
+        assert (mine - theirs).norm() < 2e-2 * theirs.norm()
 
 
-def test_rows_are_reversed_up_to_their_length() -> None:
-    inputs = torch.tensor([[1.0, 2, 3, 4], [1, 2, 0, 0], [1, 0, 0, 0]]).unsqueeze(2)
-    lengths = torch.tensor([4, 2, 1])
+@pytest.mark.usefixtures("without_gc")
+@pytest.mark.parametrize("backward", [True, False])
+def test_memory_is_free_when_the_last_reference_goes(backward: bool) -> None:
+    case = small_case([4, 2, 1])
+    weight = case.layer.shared_weight()
+    assert weight is not None
+    read = case.inputs * 2.0
+    outputs, state = case.layer(read[:4], [4], case.state, weight)
+    rest = case.layer(torch.cat([outputs[:2, :3], read[:1]]), [2, 1], state.first(2), weight)[0]
+    loss = rest.sum()
+    watched = [weakref.ref(each) for each in (outputs, weight.parts)]
+    del read, outputs, state, rest, weight
+    assert watched[1]() is not None
 
-    mirrored = reverse_within_lengths(inputs, lengths)
+    if backward:
+        torch.autograd.backward(loss)
+    del loss
 
-    assert mirrored.squeeze(2).tolist() == [[4, 3, 2, 1], [2, 1, 0, 0], [1, 0, 0, 0]]
-    assert torch.equal(reverse_within_lengths(mirrored, lengths), inputs)
+    assert [reference() for reference in watched] == [None, None]
+
+
+# ---------------------------------------------------------------- layers on top of each other
+
+NOTHING = LSTMState(torch.zeros(3, 4, 50), torch.zeros(3, 4, 50))
 
 
 def test_stack_is_torchs_multi_layer_lstm() -> None:
     torch.manual_seed(0)
-    stack = StackedLSTM(3, 5, 3, Dropout(0.0, variational=False))
-    whole = nn.LSTM(3, 5, 3, batch_first=True)
+    stack = StackedLSTM(3, 5, 3, Dropout(0.0, variational=False)).double()
+    whole = nn.LSTM(3, 5, 3).double()
     for index, layer in enumerate(stack.layers):
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             getattr(whole, f"{name}_l{index}").data = getattr(layer, f"{name}_l0").data
     whole.flatten_parameters()
-    inputs = torch.randn(2, 4, 3)
-    state = LSTMState(torch.randn(3, 2, 5), torch.randn(3, 2, 5))
+    counts = [4, 2, 2, 1]
+    inputs = torch.randn(sum(counts), 3).double()
+    state = LSTMState(torch.randn(3, 4, 5).double(), torch.randn(3, 4, 5).double())
 
-    outputs, after = stack(inputs, state, [None, None])
+    outputs, after = stack(inputs, counts, state, stack.begin(4, inputs.device))
 
-    expected, (hidden, cell) = whole(inputs, tuple(state))
-    torch.testing.assert_close(outputs, expected)
-    torch.testing.assert_close(after.hidden, hidden)
-    torch.testing.assert_close(after.cell, cell)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("layer_norm", [False, True])
-def test_layers_above_the_first_read_what_was_attended_to(residual: bool, layer_norm: bool) -> None:
-    torch.manual_seed(0)
-    stack = StackedLSTM(
-        3,
-        5,
-        3,
-        Dropout(0.0, variational=False),
-        context_size=2,
-        residual=residual,
-        layer_norm=layer_norm,
-    )
-    inputs, context = torch.randn(2, 4, 3), torch.randn(2, 4, 2)
-    state = LSTMState(torch.randn(3, 2, 5), torch.randn(3, 2, 5))
-    seen: list[Tensor] = []
-
-    def attend(bottom: Tensor) -> Tensor:
-        seen.append(bottom)
-        return context
-
-    outputs, after = stack(inputs, state, [None, None], attend)
-
-    expected, bottoms = inputs, []
-    for index, (layer, norm) in enumerate(zip(stack.layers, stack.norms, strict=True)):
-        below = expected
-        begin = tuple(part[index : index + 1] for part in state)
-        joined = torch.cat([below, context], dim=2) if index else below
-        raw, (hidden, cell) = layer(joined, begin)
-        expected = norm(raw) + (below if residual and index else 0)
-        bottoms.append(expected)
-        torch.testing.assert_close(after.hidden[index], hidden[0])  # raw, as the recurrence has it
-        torch.testing.assert_close(after.cell[index], cell[0])
-    torch.testing.assert_close(outputs, expected)
-    torch.testing.assert_close(seen, bottoms[:1])
-    assert {type(norm) for norm in stack.norms} == {nn.LayerNorm if layer_norm else nn.Identity}
+    packed = PackedSequence(inputs, torch.tensor(counts))
+    expected, (hidden, cell) = whole(packed, tuple(state))
+    assert_same([outputs, *after], [expected.data, hidden, cell])
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("variational", [False, True])
-def test_dropout_stands_between_the_layers(variational: bool) -> None:
+def test_dropout_and_the_residual_path_stand_between_the_layers(variational: bool) -> None:
     torch.manual_seed(0)
     stack = StackedLSTM(3, 50, 3, Dropout(0.5, variational), residual=True)
     reads: list[Tensor] = []
@@ -123,16 +304,53 @@ def test_dropout_stands_between_the_layers(variational: bool) -> None:
     for layer in stack.layers:
         layer.register_forward_pre_hook(lambda _, args: reads.append(args[0]))
         layer.register_forward_hook(lambda _, __, result: written.append(result[0]))
-    state = LSTMState(torch.zeros(3, 2, 50), torch.zeros(3, 2, 50))
-    inputs = torch.randn(2, 4, 3)
-    masks = stack.draw(2, inputs.device)
+    counts = [4, 4, 2]
+    inputs = torch.randn(sum(counts), 3)
+    shared = stack.begin(4, inputs.device)
 
-    outputs, _ = stack(inputs, state, masks)
+    outputs, _ = stack(inputs, counts, NOTHING, shared)
 
     assert torch.equal(reads[0], inputs)
-    for read, mask in zip(reads[1:], masks, strict=True):
+    assert shared[0].mask is None
+    for read, (_, mask) in zip(reads[1:], shared[1:], strict=True):
         assert (read == 0).float().mean().item() == pytest.approx(0.5, abs=0.15)
         assert (mask is not None) == variational
         if mask is not None:
-            assert torch.equal(read == 0, (mask == 0).expand_as(read))
+            for step, count in zip(torch.split(read, counts), counts, strict=True):
+                assert torch.equal(step == 0, mask[:count] == 0)
     torch.testing.assert_close(outputs, sum(written))  # the residual path loses nothing
+
+
+def test_what_attention_gives_joins_the_inputs_of_the_layers_above() -> None:
+    torch.manual_seed(0)
+    stack = StackedLSTM(3, 50, 3, Dropout(0.0, variational=False), context_size=2)
+    reads: list[Tensor] = []
+    written: list[Tensor] = []
+    for layer in stack.layers:
+        layer.register_forward_pre_hook(lambda _, args: reads.append(args[0]))
+        layer.register_forward_hook(lambda _, __, result: written.append(result[0]))
+    counts = [4, 1]
+    asked: list[Tensor] = []
+    context = torch.randn(5, 2)
+
+    def attend(bottom: Tensor) -> Tensor:
+        asked.append(bottom)
+        return context
+
+    stack(torch.randn(5, 3), counts, NOTHING, stack.begin(4, context.device), attend)
+
+    [bottom] = asked
+    assert torch.equal(bottom, written[0])
+    for below, read in zip(written, reads[1:], strict=False):
+        assert torch.equal(read, torch.cat([below, context], dim=1))
+
+
+def test_each_layer_has_its_weights_for_all_calls() -> None:
+    stack = StackedLSTM(3, 50, 3, Dropout(0.5, variational=False))
+
+    shared: list[Shared] = stack.begin(4, torch.device("cpu"))
+
+    assert [each.mask for each in shared] == [None] * 3
+    weights = [each.weight for each in shared]
+    assert all(isinstance(weight, SharedWeight) for weight in weights)
+    assert [weight.matrix.shape for weight in weights if weight] == [(200, 53)] + [(200, 100)] * 2

@@ -96,10 +96,10 @@ def test_shared_vectors_are_scaled_on_their_way_in(
 
     model(batch)
 
-    source, target = fed
-    expected = model.encoder.embedding.weight[batch.src_ids] * source_scale
+    source, target = fed  # both step by step, of sentences of one length
+    expected = model.encoder.embedding.weight[batch.src_ids.T.flatten()] * source_scale
     torch.testing.assert_close(source, expected)
-    expected = model.decoder.embedding.weight[batch.trg_ids[:, :-1]] * target_scale
+    expected = model.decoder.embedding.weight[batch.trg_ids[:, :-1].T.flatten()] * target_scale
     torch.testing.assert_close(target, expected)
 
 
@@ -111,7 +111,7 @@ def test_the_output_layers_rows_are_the_word_vectors(kind: str, place: str, tied
     model = small_model(small_config(kind, place, tied=tied))
     vectors = model.decoder.embedding.weight
     read: list[Tensor] = []
-    model.decoder.output.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    model.decoder.register_forward_hook(lambda _, __, result: read.append(result[0]))
 
     log_probs, _, _ = model.step(torch.full((5,), 2), model.encode(small_batch()))
 

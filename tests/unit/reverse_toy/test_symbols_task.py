@@ -240,7 +240,7 @@ def first_batch(task: SymbolsTask) -> tuple[FlatPairs, Batch]:
         FlatIds.from_sequences([pairs.source[i] for i in indices]),
         FlatIds.from_sequences([pairs.target[i] for i in indices]),
     )
-    return chosen, trainer.train_batch(indices)
+    return chosen, trainer.train_batch(indices, 1, 0)
 
 
 @pytest.mark.parametrize("reverse_source", [False, True])

@@ -57,8 +57,8 @@ def options(averaging: dict[str, Any], **more: Any) -> dict[str, Any]:
 def steps(trainer: Trainer, count: int) -> list[dict[str, Tensor]]:
     """Take steps; returns the weights after each."""
     taken = []
-    for indices in trainer.epoch_batches(1)[:count]:
-        trainer.train_step(trainer.train_batch(indices))
+    for number, indices in enumerate(trainer.epoch_batches(1)[:count]):
+        trainer.train_step(trainer.train_batch(indices, 1, number))
         taken.append(weights(trainer))
     return taken
 
