@@ -84,8 +84,8 @@ _TORCH_SETTINGS = {
     "THP_MEM_ALLOC_ENABLE": "1",
     # Batches have ever other shapes, and oneDNN would keep the code it makes for a thousand of
     # them, half a gigabyte. Making it again costs less than the caches that it falls out of.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
-    "LRU_CACHE_CAPACITY": "32",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
+    "LRU_CACHE_CAPACITY": "16",
 }
 
 

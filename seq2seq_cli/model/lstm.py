@@ -221,13 +221,12 @@ class _Run(torch.autograd.Function):
             z[stop : stop + going_on, input_size:] = outputs[start : start + going_on]
             last_cell[going_on:count] = c[:, going_on:].t()
             before = c
-        last = _last_places(counts)
         if keeps:
             ctx.save_for_backward(z, gates, cells, squashed, cell, matrix)
-            ctx.counts, ctx.parts, ctx.last = counts, parts, last
+            ctx.counts, ctx.parts = counts, parts
             ctx.dtypes = inputs.dtype, hidden.dtype, cell.dtype
             ctx.set_materialize_grads(False)
-        return outputs, outputs[last].to(hidden.dtype), last_cell
+        return outputs, outputs[_last_places(counts)].to(hidden.dtype), last_cell
 
     @staticmethod
     @once_differentiable
@@ -241,7 +240,7 @@ class _Run(torch.autograd.Function):
         d_a = matrix.new_empty(len(matrix), len(z))
         d_gates = gates.new_empty(4 * size * counts[0])
         d_h = d_c = gates.new_empty(size, 0)
-        slices = list(_slices(counts))
+        slices = _slices(counts)
         for step, (start, count) in reversed(list(enumerate(slices))):
             stop, going_on = start + count, d_h.size(1)
             if going_on < count:  # here sentences end
