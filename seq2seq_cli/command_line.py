@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from seq2seq_cli.console import configure_logging, harmless
-from seq2seq_cli.errors import SeqError
+from seq2seq_cli.errors import SeqError, UsageError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
@@ -24,12 +24,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
 ]
+
+
+def _known_precision(name: str) -> str:
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"--precision {name}: there are auto, float32 and bfloat16")
+    return name
+
+
 Precision = Annotated[
     str,
     typer.Option(
         "--precision",
+        callback=_known_precision,
         metavar="P",
-        help="float32; bfloat16, faster where the machine multiplies it; auto: the faster.",
+        help="float32, bfloat16 (faster on CPUs that have it), or auto: bfloat16 on such CPUs.",
     ),
 ]
 
@@ -83,7 +92,7 @@ _TORCH_SETTINGS = {
     # The system clears large tensors' memory 2 MB at a time, not 4 kB: a tenth of a training step.
     "THP_MEM_ALLOC_ENABLE": "1",
     # Batches have ever other shapes, and oneDNN would keep the code it makes for a thousand of
-    # them, half a gigabyte. Making it again costs less than the caches that it falls out of.
+    # them, half a gigabyte. Making it again takes no longer.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
     "LRU_CACHE_CAPACITY": "16",
 }
@@ -99,10 +108,11 @@ def import_torch() -> None:
         for name, value in _TORCH_SETTINGS.items():
             os.environ.setdefault(name, value)
         gc.disable()
-        import torch  # noqa: F401
-
-        gc.freeze()
-        gc.enable()
+        try:
+            import torch  # noqa: F401
+        finally:
+            gc.freeze()
+            gc.enable()
 
 
 @contextmanager

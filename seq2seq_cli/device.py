@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from seq2seq_cli.errors import DeviceError, UsageError
+from seq2seq_cli.errors import DeviceError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -36,11 +36,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     auto is bfloat16 on a CPU that multiplies it in hardware (where the tutorial model trains about
     1.7 times as fast), and float32 elsewhere.
 
-    Raises DeviceError when bfloat16 is asked for and the device cannot train with it, UsageError
-    for an unknown name.
+    Raises DeviceError when bfloat16 is asked for and the device cannot train with it.
     """
-    if name not in ("auto", "float32", "bfloat16"):
-        raise UsageError(f"precision {name!r}: there are auto, float32 and bfloat16")
     if name == "float32":
         return torch.float32
     fast = device.type == "cpu" and _cpu_multiplies_bfloat16()

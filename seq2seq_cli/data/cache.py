@@ -2,8 +2,8 @@
 
 An entry is a safetensors file of flat arrays, which are mapped into memory, with the sum that tells
 a damaged one. Its name is a hash of all that it depends on: the config, the content of the files,
-the code and the packages that read and cut them. So an entry is never out of date; those not used
-for long make room for new ones.
+the code and the packages that read and cut them. So an entry is not used for anything else; those
+not used for long make room for new ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import safetensors.numpy
 from seq2seq_cli import __version__
 from seq2seq_cli.config.data import DataConfig, ParallelFiles
 from seq2seq_cli.data import datasets
-from seq2seq_cli.data.corpus import expand
+from seq2seq_cli.data.corpus import expand, parallel_sources
 from seq2seq_cli.data.downloads import cache_path
 from seq2seq_cli.files import atomic_write, checksum
 
@@ -47,8 +47,8 @@ class Input(NamedTuple):
     split: str
     path: Path
     label: str
-    """What counts beside the content: of text, how it is packed; of a table, where it lies, for the
-    log names it."""
+    """What counts beside the content: of text, its side and how it is packed; of a table, where it
+    lies, for the log names it."""
 
 
 def inputs(config: DataConfig) -> list[Input] | None:
@@ -60,8 +60,10 @@ def inputs(config: DataConfig) -> list[Input] | None:
     found: list[Input] = []
     for split, place in (("train", config.train), ("valid", config.valid)):
         if isinstance(place, ParallelFiles):
-            paths = [*expand(place.source), *expand(place.target)]
-            found += [Input(split, path, path.suffix.lower()) for path in paths]
+            parallel_sources(place)  # whether they go together
+            for side, files in (("source", place.source), ("target", place.target)):
+                paths = expand(files)
+                found += [Input(split, path, f"{side} {path.suffix.lower()}") for path in paths]
         elif isinstance(place, Path | tuple):
             found += [Input(split, path, str(path)) for path in expand(place)]
         elif config.dataset and config.dataset != "phrasebook":  # which is code
@@ -157,9 +159,9 @@ def _sum(arrays: Arrays) -> str:
 
 
 def _code() -> str:
-    """A hash of the code in this folder."""
+    """A hash of the package's code: whoever changes it would else be served what it made before."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -143,7 +143,7 @@ def beam_search(
         going_on = num_alive.nonzero().squeeze(1)
         if not len(going_on):
             break
-        shape = len(running), width
+        has_left = len(going_on) < len(running)
         running = [running[sentence] for sentence in going_on.tolist()]
         width = int(num_alive.max())
         # The living to the front: slots that none of the sentences needs any more are given up.
@@ -151,10 +151,8 @@ def beam_search(
         kept = (going_on.unsqueeze(1) * num_slots + slots).flatten()
         history = history[kept]
         looks = None if looks is None else looks[kept]
-        if (len(running), width) != shape:
-            decodings = [decoding.select(rows[kept]) for decoding in decodings]
-        elif width > 1:
-            decodings = [decoding.reorder(rows[kept]) for decoding in decodings]
+        sentences = going_on if has_left else None
+        decodings = [decoding.select(rows[kept], sentences) for decoding in decodings]
     penalty = options.length_penalty
     return [sorted(ended, key=lambda h: h.ranking(penalty), reverse=True) for ended in found]
 

@@ -112,7 +112,8 @@ class Translator:
     """Models with their tokenizers and vocabularies, ready to translate as one.
 
     Text becomes tokens as each model was taught; it is written, and cut into batches, as the first
-    one's config says. In float32 on a CPU, a sentence is translated the same in any batch.
+    one's config says. In float32 on a CPU, a sentence is translated the same in any batch, but
+    for the rounding of its score.
     """
 
     def __init__(

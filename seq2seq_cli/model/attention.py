@@ -165,16 +165,29 @@ class Attention(nn.Module):
         query_weight: SharedWeight | None,
     ) -> tuple[Tensor, Tensor | None]:
         """queries: packed, (tokens, query_size), `counts` at each step, of the memory's first
-        sentences; query_weight: of `query`. Returns contexts, (tokens, size), and, for a single
+        sentences, or, for a single step, several of each sentence, side by side; query_weight: of
+        `query`. Returns contexts, (tokens, size), and, for a single
         step, weights, (tokens, src_len) in float32 at least, 0 on padding."""
         vector = self.score.weight[0] if self.score else None
         if query_weight:
             queries = query_weight.linear(queries).to(memory.keys.dtype) * -2.0
-        packing = Packing.of_counts(counts, queries.device)
-        contexts, weights = _Attend.apply(  # type: ignore[no-untyped-call]
-            packing.unpack(queries), counts, *memory.first(counts[0]), vector
-        )
-        return packing.pack(contexts), weights[:, 0] if len(counts) == 1 else None
+        memory = memory.first(counts[0])
+        if len(counts) > 1:
+            packing = Packing.of_counts(counts, queries.device)
+            contexts, _ = _attend(packing.unpack(queries), counts, memory, vector)
+            return packing.pack(contexts), None
+        rows = queries.view(len(memory.values), -1, queries.size(1))
+        contexts, weights = _attend(rows, [len(rows)] * rows.size(1), memory, vector)
+        return contexts.flatten(0, 1), weights.flatten(0, 1)
+
+
+def _attend(
+    queries: Tensor, counts: Sequence[int], memory: Memory, vector: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor] = _Attend.apply(  # type: ignore[no-untyped-call]
+        queries, counts, *memory, vector
+    )
+    return found
 
 
 class _Attend(torch.autograd.Function):

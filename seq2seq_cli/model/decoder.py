@@ -180,8 +180,9 @@ class Decoder(nn.Module):
         return torch.cat([outputs, context], dim=1), DecoderState(recurrent, state.feed), weights
 
     def logits(self, outputs: Tensor, shared: Pass) -> Tensor:
-        """(rows, output_size) to (rows, vocabulary)."""
-        return F.linear(outputs, shared.matrix, self.output.bias.to(shared.matrix.dtype))
+        """(rows, output_size) to (rows, vocabulary), in the bias' type as the loss takes them."""
+        bias = self.output.bias
+        return F.linear(outputs.to(shared.matrix.dtype), shared.matrix).to(bias.dtype) + bias
 
     def _read_out(self, read: Tensor, shared: Pass) -> Tensor:
         return shared.readout.linear(read).tanh() if shared.readout else read

@@ -8,9 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_ELEMENTS = 2**21
-"""Logits made at a time: 8 MB in float32, small enough for a CPU's cache."""
-
 
 def output_loss(
     outputs: Tensor,
@@ -32,10 +29,20 @@ def output_loss(
     are made a chunk of tokens at a time, in float32, and what stays of them is that gradient, in
     the type of products, where one is wanted.
     """
+    keeps = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensor in (outputs, matrix, bias)
+    )
     losses: Tensor = _OutputLoss.apply(  # type: ignore[no-untyped-call]
-        outputs, matrix, bias, targets, label_smoothing, reduction
+        outputs, matrix, bias, targets, label_smoothing, reduction, keeps
     )
     return losses
+
+
+def chunk_size(vocabulary: int, device: torch.device) -> int:
+    """Tokens whose logits are made at a time: 8 MB in float32 on a CPU, for its caches, elsewhere
+    256 MB; but so many that their product is not all reading of the matrix."""
+    num_logits = 2**21 if device.type == "cpu" else 2**26
+    return max(64, num_logits // vocabulary)
 
 
 class _OutputLoss(torch.autograd.Function):
@@ -48,13 +55,13 @@ class _OutputLoss(torch.autograd.Function):
         targets: Tensor,
         label_smoothing: float,
         reduction: str,
+        keeps: bool,
     ) -> Tensor:
         read = outputs.to(matrix.dtype)
-        keeps = any(ctx.needs_input_grad)
         vocabulary = len(matrix)
         d_logits = read.new_empty(len(read), vocabulary) if keeps else None
         losses = bias.new_empty(len(read))
-        size = max(1, CHUNK_ELEMENTS // vocabulary)
+        size = chunk_size(vocabulary, read.device)
         for start in range(0, len(read), size):
             chunk = slice(start, start + size)
             logits = (read[chunk] @ matrix.t()).to(bias.dtype).add_(bias)
@@ -86,4 +93,4 @@ class _OutputLoss(torch.autograd.Function):
         d_matrix = (d_logits.t() @ read).mul_(gradient)
         # As a product, which is faster than sums down the columns.
         d_bias = (d_logits.new_ones(len(d_logits)) @ d_logits).to(of_bias).mul_(gradient)
-        return d_outputs, d_matrix, d_bias, None, None, None
+        return d_outputs, d_matrix, d_bias, None, None, None, None

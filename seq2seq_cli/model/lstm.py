@@ -23,8 +23,9 @@ all tokens. tanh(y) = 1 - 2 s(-2 y), so that one vectorised pass makes all four 
 s' serves all of them: tanh' = 4 s' of that sigmoid.
 
 Within a step everything is (size, sentences): each gate is a block of its own in memory, and the
-product W z runs fastest that way round. Products are computed in the type of W, all else, state and
-gradients of it included, in float32 at least.
+product W z runs fastest that way round. Products are computed in the type of W, in which gates are
+kept for the backward pass too, as h is where the next product reads it; all else, the cell state
+and gradients included, in float32 at least.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class LSTMLayer(nn.LSTM):
         """
         if weight is None:
             packed = PackedSequence(inputs, torch.tensor(counts))
-            outputs, after = super().forward(packed, (state.hidden, state.cell.to(inputs.dtype)))
+            begin = state.hidden.to(inputs.dtype), state.cell.to(inputs.dtype)  # it wants one type
+            outputs, after = super().forward(packed, begin)
             return outputs.data, LSTMState(*after)
         outputs, hidden, cell = _Run.apply(  # type: ignore[no-untyped-call]
             inputs, state.hidden[0], state.cell[0], weight.matrix, weight.bias, counts, weight.parts
@@ -200,20 +202,24 @@ class _Run(torch.autograd.Function):
         z[:, :input_size] = inputs
         z[:most, input_size:] = hidden
         outputs = torch.empty_like(z[:, input_size:])
-        gates, cells, squashed = (bias.new_empty(room * width) for width in (4 * size, size, size))
+        cells, squashed = (bias.new_empty(room * size) for _ in range(2))
+        kept_gates = matrix.new_empty(num_tokens * 4 * size if keeps else 0)
+        gates = bias.new_empty(most * 4 * size)
         last_cell = torch.empty_like(cells[: most * size].view(most, size))
         before = cell.t()
         bias = bias.unsqueeze(1)
         for step, (start, count) in enumerate(_slices(counts)):
             stop, at = start + count, start if keeps else 0
-            gate = _block(gates, 4 * size, at, count)
+            gate = _block(gates, 4 * size, 0, count)
             gate.copy_(matrix @ z[start:stop].t()).add_(bias)
             i, f, g, o = gate.view(4, size, count)
             g.mul_(-2.0)
             gate.sigmoid_()
+            if keeps:
+                _block(kept_gates, 4 * size, start, count).copy_(gate)
             c = _block(cells, size, at, count)
-            kept = before[:, :count] * f
-            torch.addcmul(i, i, g, value=-2.0, out=c).add_(kept)
+            remembered = before[:, :count] * f
+            torch.addcmul(i, i, g, value=-2.0, out=c).add_(remembered)
             t = torch.mul(c, -2.0, out=_block(squashed, size, at, count)).sigmoid_()
             h = torch.addcmul(o, o, t, value=-2.0).to(matrix.dtype)
             outputs[start:stop] = h.t()
@@ -222,7 +228,7 @@ class _Run(torch.autograd.Function):
             last_cell[going_on:count] = c[:, going_on:].t()
             before = c
         if keeps:
-            ctx.save_for_backward(z, gates, cells, squashed, cell, matrix)
+            ctx.save_for_backward(z, kept_gates, cells, squashed, cell, matrix)
             ctx.counts, ctx.parts = counts, parts
             ctx.dtypes = inputs.dtype, hidden.dtype, cell.dtype
             ctx.set_materialize_grads(False)
@@ -233,13 +239,13 @@ class _Run(torch.autograd.Function):
     def backward(
         ctx: Any, d_outputs: Tensor | None, d_hidden: Tensor | None, d_cell: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        z, gates, cells, squashed, first_cell, matrix = ctx.saved_tensors
+        z, kept_gates, cells, squashed, first_cell, matrix = ctx.saved_tensors
         counts, size = ctx.counts, first_cell.size(1)
         input_size = z.size(1) - size
         of_inputs, of_hidden = matrix.split([input_size, size], dim=1)
         d_a = matrix.new_empty(len(matrix), len(z))
-        d_gates = gates.new_empty(4 * size * counts[0])
-        d_h = d_c = gates.new_empty(size, 0)
+        gates, d_gates = cells.new_empty(2, 4 * size * counts[0])
+        d_h = d_c = cells.new_empty(size, 0)
         slices = _slices(counts)
         for step, (start, count) in reversed(list(enumerate(slices))):
             stop, going_on = start + count, d_h.size(1)
@@ -248,7 +254,9 @@ class _Run(torch.autograd.Function):
                 d_c = torch.cat([d_c, _columns(d_cell, going_on, count, d_c)], dim=1)
             if d_outputs is not None:
                 d_h += d_outputs[start:stop].t()
-            i, f, g, o = (gate := _block(gates, 4 * size, start, count)).view(4, size, count)
+            gate = _block(gates, 4 * size, 0, count)
+            gate.copy_(_block(kept_gates, 4 * size, start, count))
+            i, f, g, o = gate.view(4, size, count)
             t = _block(squashed, size, start, count)
             d_gate = _block(d_gates, 4 * size, 0, count)
             d_i, d_f, d_g, d_o = d_gate.view(4, size, count)

@@ -75,7 +75,8 @@ def load_translator(path: Path, device: torch.device) -> TranslatorFile:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = _check_metadata(path, file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies stand where products are fastest, and give the same sums as a model just made.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: no such file") from error
     except OSError as error:

@@ -68,13 +68,13 @@ class Packing:
     @cached_property
     def back(self) -> Tensor:
         """(batch,): where each row of the batch stands in `order`."""
-        return torch.argsort(self.order).to(self.device)
+        return torch.argsort(self.order).to(self.device, non_blocking=True)
 
     @cached_property
     def _places(self) -> Tensor:
         """(tokens,): where each packed token stands in the flattened padded tensor."""
         rows = torch.cat([self.order[:count] for count in self.counts])
-        return (rows * self.time + self._steps).to(self.device)
+        return (rows * self.time + self._steps).to(self.device, non_blocking=True)
 
     @cached_property
     def _steps(self) -> Tensor:
@@ -88,4 +88,4 @@ class Packing:
         starts = torch.tensor(self.starts[:-1])
         ranks = torch.arange(len(self._steps)) - starts[self._steps]
         lengths = (torch.tensor(self.counts).unsqueeze(1) > torch.arange(len(self.order))).sum(0)
-        return (starts[lengths[ranks] - 1 - self._steps] + ranks).to(self.device)
+        return (starts[lengths[ranks] - 1 - self._steps] + ranks).to(self.device, non_blocking=True)

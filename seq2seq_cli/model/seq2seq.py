@@ -20,21 +20,22 @@ from seq2seq_cli.model.packing import Packing
 
 
 class Decoding(NamedTuple):
-    """Where the decoding of a batch stands, one hypothesis a row."""
+    """Where the decoding of a batch stands: a row for each hypothesis, as many for every sentence,
+    those of a sentence side by side."""
 
     memory: Memory | None
-    """The same at every step; None without attention."""
+    """Of the sentences, the same at every step; None without attention."""
     shared: Pass
     """The same at every step."""
     state: DecoderState
+    """Of the hypotheses."""
 
-    def reorder(self, rows: Tensor) -> Decoding:
-        """Rows trade places with others of the same sentence, whose memory is the same."""
-        return Decoding(self.memory, self.shared, self.state.select(rows))
-
-    def select(self, rows: Tensor) -> Decoding:
-        """Some rows of the batch, in the order named; any may be named more than once."""
-        memory = self.memory and self.memory.select(rows)
+    def select(self, rows: Tensor, sentences: Tensor | None = None) -> Decoding:
+        """Some rows, in the order named; any may be named more than once. sentences: whose they
+        are, where it is not all of them in the order they had."""
+        memory = self.memory
+        if memory and sentences is not None:
+            memory = memory.select(sentences)
         return Decoding(memory, self.shared, self.state.select(rows))
 
 
@@ -101,8 +102,8 @@ class Seq2Seq(nn.Module):
         trg = Packing.of(batch.trg_lens - 1, batch.trg_ids.size(1) - 1, batch.trg_ids.device)
         decoding = self.encode(batch)
         if not trg.is_sorted:
-            order = trg.order.to(trg.device)
-            decoding = decoding.select(order)
+            order = trg.order.to(trg.device, non_blocking=True)
+            decoding = decoding.select(order, order)
             forced = forced[trg.order] if forced is not None and len(forced) > 1 else forced
         outputs = self._unroll(trg.pack(batch.trg_ids[:, :-1]), trg.counts, decoding, forced)
         targets = trg.pack(batch.trg_ids[:, 1:])
@@ -125,7 +126,7 @@ class Seq2Seq(nn.Module):
         if forced is not None:
             all_true = forced.all(dim=0).tolist()
             own = [step for step in range(1, len(counts)) if not all_true[step - 1]]
-            forced = forced.to(trg_ids.device)
+            forced = forced.to(trg_ids.device, non_blocking=True)
         outputs: list[Tensor] = []
         begin = 0
         # Between two such steps lies a stretch known beforehand: one call.

@@ -99,10 +99,14 @@ def _pairs(blocks: Mapping[int, Digits]) -> list[tuple[str, str]]:
 
 
 def _run_config(config: SymbolsConfig, data: Sequences, folder: Path) -> Config:
-    """The training as `seq2seq train` would read it, with its two files in `folder`."""
+    """The training as `seq2seq train` would read it, with its files in `folder`."""
+    files: dict[str, dict[str, Path]] = {}
     for name, blocks in [("train", data.train), ("valid", data.held_out)]:
-        lines = "".join(f"{source}\t{target}\n" for source, target in _pairs(blocks))
-        (folder / f"{name}.tsv").write_text(lines, encoding="utf-8")
+        files[name] = {side: folder / f"{name}.{side}" for side in ("source", "target")}
+        for path, lines in zip(
+            files[name].values(), zip(*_pairs(blocks), strict=True), strict=True
+        ):
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     sizes = {
         "embedding_dim": config.embedding_dim,
         "hidden_size": config.hidden_size,
@@ -113,10 +117,8 @@ def _run_config(config: SymbolsConfig, data: Sequences, folder: Path) -> Config:
             "name": "reverse-toy",
             "seed": config.seed,
             "data": {
-                "train": folder / "train.tsv",
-                "valid": folder / "valid.tsv",
+                **files,
                 "test": "none",
-                "header": False,
                 "tokenizer": {"kind": "whitespace"},
                 "vocabulary": {"min_freq": 1},
                 "max_length": max(*data.train, *data.test, len(data.example)),

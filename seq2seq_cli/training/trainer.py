@@ -429,7 +429,7 @@ def clip_gradients(model: Seq2Seq, limit: float) -> torch.Tensor:
     """
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if norm.is_cuda or not norm <= limit:
+    if norm.device.type != "cpu" or not norm <= limit:
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
     return norm
 

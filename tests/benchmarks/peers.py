@@ -116,7 +116,7 @@ class Texts:
     num_pairs: int
 
     def path(self, name: str, language: str) -> Path:
-        """`name`: train, test, one (the first sentence of test) or vocabulary."""
+        """`name`: train, test, one (its first sentence), some (200 of them) or vocabulary."""
         return self.folder / f"{name}.{language}"
 
 
@@ -134,6 +134,7 @@ def write_texts(folder: Path) -> Texts:
             "train": train,
             "test": test,
             "one": test[:1],
+            "some": test[:200],
             "vocabulary": words[len(SPECIAL_TOKENS) :],
         }
         for name, lines in files.items():
@@ -216,6 +217,8 @@ class Side(ABC):
     """Of the processes' environment, beside those of this one."""
     learning_steps: ClassVar[int] = 120
     """Steps after which its translations end."""
+    test: ClassVar[str] = "test"
+    """The text that it translates."""
 
     def __init__(self, name: str, texts: Texts, folder: Path) -> None:
         """folder: for what it writes; no other side may have it."""
@@ -230,15 +233,15 @@ class Side(ABC):
         seconds = self._train(run_dir, Recipe(num_steps, BATCH_SIZE, 1e-3))
         return Training(seconds, self._num_trained_tokens(run_dir), self._peak_bytes)
 
-    def learn(self) -> float:
-        """Train the model that `translate` takes; the seconds that took."""
+    def learn(self) -> None:
+        """Train the model that `translate` takes."""
         recipe = Recipe(self.learning_steps, LEARNING_BATCH_SIZE, LEARNING_RATE)
-        return self._train(self.folder / "learn", recipe)
+        self._train(self.folder / "learn", recipe)
 
     def translate(self, beam_size: int) -> Translation:
         """Translate the test set; 1 is greedy."""
         seconds, num_tokens = {}, {}
-        for name in ("one", "test"):
+        for name in ("one", self.test):
             output = self.folder / f"{name}.{beam_size}.txt"
             source = self.texts.path(name, "de")
             seconds[name] = self._translate(self.folder / "learn", source, output, beam_size)
@@ -246,7 +249,10 @@ class Side(ABC):
             num_tokens[name] = sum(len(line.split()) + 1 for line in lines)
         num_sentences = len(lines) - 1
         return Translation(
-            seconds["test"], seconds["one"], num_sentences, num_tokens["test"] - num_tokens["one"]
+            seconds[self.test],
+            seconds["one"],
+            num_sentences,
+            num_tokens[self.test] - num_tokens["one"],
         )
 
     @abstractmethod
@@ -392,8 +398,9 @@ class Ours(Side):
 class Tutorial(Side):
     """The loop of `tests/benchmarks/tutorial.py`."""
 
-    # Its speed does not hang on where translations end: it takes one step after the other.
+    # It takes one step after the other, so its speed does not hang on how many there are.
     learning_steps: ClassVar[int] = 5
+    test: ClassVar[str] = "some"
 
     def __init__(
         self, texts: Texts, folder: Path, *, device: str = "cpu", forcing: float = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -154,6 +155,20 @@ def test_options_of_every_command(trained: Trained) -> None:
     assert translate(trained, "--device", "cpu", SENTENCES[0]).code == 0
     assert translate(trained, "--verbose", SENTENCES[0]).code == 0
     assert "Traceback" in translate(trained, "--debug", "--input", "nowhere").err
+
+
+def test_precision_is_asked_for(trained: Trained) -> None:
+    exact = translate(trained, "--json", SENTENCES[0])
+    rounded = translate(trained, "--json", "--precision", "bfloat16", SENTENCES[0])
+    for precision in ("float32", "auto"):
+        assert translate(trained, "--precision", precision, SENTENCES[0]).code == 0
+
+    one, other = (json.loads(result.out)["score"] for result in (exact, rounded))
+    assert one != other
+    assert one == pytest.approx(other, rel=0.05)
+
+    refused = translate(trained, "--precision", "float16", SENTENCES[0])
+    assert_refused(refused, "--precision float16: there are auto, float32 and bfloat16")
 
 
 # ---------------------------------------------------------------- which model

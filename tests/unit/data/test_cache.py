@@ -302,6 +302,24 @@ def test_source_and_target_are_told_apart(tmp_path: Path) -> None:
     assert len(keys) == 2
 
 
+def test_files_that_do_not_go_together_are_refused_with_an_entry_too(tmp_path: Path) -> None:
+    names = [f"{name}.txt" for name in "abcd"]
+    for number, name in enumerate(names):
+        lines = [pair[number // 2] for pair in PAIRS]
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    paths = tuple(tmp_path / name for name in names)
+
+    def moved(border: int) -> DataConfig:
+        files = {"source": paths[:border], "target": paths[border:]}
+        return DataConfig.model_validate({"train": files, "valid": "none", "test": "none"})
+
+    prepare(moved(2))
+
+    assert len(entries()) == 1
+    with pytest.raises(DataError, match="1 source files but 3 target files"):
+        prepare(moved(1))
+
+
 def test_files_that_change_while_they_are_read_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

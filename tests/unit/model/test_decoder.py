@@ -111,7 +111,8 @@ def test_keys_are_made_once_for_each_batch_of_sentences(kind: str, place: str) -
     decoding = model.encode(batch)
     for fed in batch.trg_ids.unbind(1):
         decoding = model.step(fed, decoding)[1]
-    decoding = decoding.select(torch.tensor([1, 1, 4]))
+    rows = torch.tensor([1, 1, 4])
+    decoding = decoding.select(rows, rows)
     model.step(torch.tensor([4, 5, 6]), decoding)
     assert len(calls) == 3
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import pytest
@@ -58,13 +60,13 @@ def test_each_token_has_its_cross_entropy(smoothing: float) -> None:
     torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("chunk", [1, 2 * VOCABULARY, 4 * VOCABULARY + 3, 1000])
+@pytest.mark.parametrize("chunk", [1, 2, 4, 11, 1000])
 @smoothings
 @reductions
 def test_chunks_of_any_size_are_torchs_loss_and_gradients(
     reduction: str, smoothing: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loss_module, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(loss_module, "chunk_size", lambda *_: chunk)
     parts = small_output()
 
     found = output_loss(*parts, TARGETS, smoothing, reduction)
@@ -83,12 +85,44 @@ def test_logits_are_made_a_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
         sizes.append(len(logits))
         return log_softmax(logits, dim)
 
-    monkeypatch.setattr(loss_module, "CHUNK_ELEMENTS", 4 * VOCABULARY)
+    monkeypatch.setattr(loss_module, "chunk_size", lambda *_: 4)
     monkeypatch.setattr(Tensor, "log_softmax", watched)
 
     output_loss(*small_output(), TARGETS)
 
     assert sizes == [4, 4, 3]
+
+
+def test_chunks_are_a_matter_of_the_vocabulary_and_the_device() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+
+    assert loss_module.chunk_size(2**11, cpu) == 2**10
+    assert loss_module.chunk_size(2**11, gpu) == 2**15
+    assert loss_module.chunk_size(10**6, cpu) == 64
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_only_training_keeps_the_gradient_of_all_logits(
+    mode: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = small_output()
+    kept: list[bool] = []
+    apply = loss_module._OutputLoss.apply
+
+    def watched(*arguments: object) -> Tensor:
+        kept.append(bool(arguments[-1]))
+        found: Tensor = apply(*arguments)  # type: ignore[no-untyped-call]
+        return found
+
+    monkeypatch.setattr(loss_module._OutputLoss, "apply", watched)
+
+    training = output_loss(*parts, TARGETS)
+    with mode():
+        scoring = output_loss(*parts, TARGETS)
+    output_loss(*Output(*(part.detach() for part in parts)), TARGETS)
+
+    assert kept == [True, False, False]
+    torch.testing.assert_close(scoring, training.detach())
 
 
 @smoothings

@@ -13,7 +13,7 @@ from seq2seq_cli.config.model import (
     XavierInit,
 )
 from seq2seq_cli.data.batching import Batch, make_batch
-from seq2seq_cli.model.seq2seq import Decoding, Seq2Seq, initialise
+from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
 from tests.unit.model.support import (
     ARCHITECTURES,
     EVERY_PART,
@@ -131,7 +131,7 @@ def test_the_order_of_a_batch_does_not_matter(config: ModelConfig) -> None:
 
     decoding, mixed_decoding = model.encode(batch), model.encode(mixed)
 
-    assert_same_decoding(mixed_decoding, decoding.select(order))
+    assert_same_decoding(mixed_decoding, decoding.select(order, order))
 
 
 @torch.no_grad()
@@ -210,7 +210,7 @@ def test_selected_rows_go_on_as_they_would_have(config: ModelConfig) -> None:
     batch = small_batch()
     decoding = model.step(batch.trg_ids[:, 0], model.encode(batch))[1]
     rows = torch.tensor([4, 1, 1, 3])
-    selected = decoding.select(rows)
+    selected = decoding.select(rows, rows)
 
     for fed in batch.trg_ids[:, 1:4].unbind(1):
         log_probs, decoding, weights = model.step(fed, decoding)
@@ -223,27 +223,31 @@ def test_selected_rows_go_on_as_they_would_have(config: ModelConfig) -> None:
 @torch.no_grad()
 @architectures
 def test_hypotheses_of_a_sentence_trade_places(config: ModelConfig) -> None:
-    """Two hypotheses for each of two sentences: reordering within a sentence is selecting."""
+    """Two hypotheses side by side for each of two sentences look at one memory; rows of their own
+    copies of it do the same."""
     model = small_model(config)
-    start = model.encode(small_batch((5, 3), (1, 1))).select(torch.tensor([0, 0, 1, 1]))
-    decoding = model.step(torch.tensor([5, 6, 7, 8]), start)[1]
+    start = model.encode(small_batch((5, 3), (1, 1)))
+    twice, fed = torch.tensor([0, 0, 1, 1]), torch.tensor([5, 6, 7, 8])
+    decoding = model.step(fed, start.select(twice))[1]
+    apart = model.step(fed, start.select(twice, twice))[1]
     rows = torch.tensor([1, 0, 3, 3])
 
-    reordered = decoding.reorder(rows)
+    traded = decoding.select(rows)
 
-    assert reordered.memory is decoding.memory
-    assert_same_decoding(reordered, decoding.select(rows), rtol=0, atol=0)
-    assert not torch.equal(reordered.state.lstm.hidden, decoding.state.lstm.hidden)
-    after = model.step(torch.tensor([9, 9, 9, 9]), decoding)[0]
-    torch.testing.assert_close(model.step(torch.tensor([9, 9, 9, 9]), reordered)[0], after[rows])
+    assert traded.memory is decoding.memory is start.memory
+    assert not torch.equal(traded.state.lstm.hidden, decoding.state.lstm.hidden)
+    log_probs, after, weights = model.step(fed, traded)
+    expected, expected_after, expected_weights = model.step(fed, apart.select(rows, rows))
+    torch.testing.assert_close(log_probs, expected)
+    torch.testing.assert_close(after.state, expected_after.state)
+    torch.testing.assert_close(weights, expected_weights)
 
 
 def test_without_attention_nothing_of_the_source_is_kept_but_the_state() -> None:
     decoding = small_model(small_config()).encode(small_batch())
 
     assert decoding.memory is None
-    assert decoding.select(torch.tensor([0])).memory is None
-    assert isinstance(decoding.reorder(torch.tensor([1, 0, 2, 3, 4])), Decoding)
+    assert decoding.select(torch.tensor([0]), torch.tensor([0])).memory is None
 
 
 @torch.no_grad()
