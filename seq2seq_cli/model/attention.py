@@ -166,8 +166,8 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """queries: packed, (tokens, query_size), `counts` at each step, of the memory's first
         sentences, or, for a single step, several of each sentence, side by side; query_weight: of
-        `query`. Returns contexts, (tokens, size), and, for a single
-        step, weights, (tokens, src_len) in float32 at least, 0 on padding."""
+        `query`. Returns contexts, (tokens, size), and, for a single step, weights, (tokens,
+        src_len) in float32 at least, 0 on padding."""
         vector = self.score.weight[0] if self.score else None
         if query_weight:
             queries = query_weight.linear(queries).to(memory.keys.dtype) * -2.0

@@ -15,7 +15,6 @@ import torch
 from tqdm import tqdm
 
 from seq2seq_cli.config import Config
-from seq2seq_cli.config.training import AdamConfig, AdamWConfig, OptimizerConfig
 from seq2seq_cli.console import SHOWN_BY_BAR, SHOWN_BY_COMMAND, progress_bar
 from seq2seq_cli.data.batching import (
     Batch,
@@ -36,6 +35,7 @@ from seq2seq_cli.randomness import derived_seed
 from seq2seq_cli.training.averaging import WeightAverage
 from seq2seq_cli.training.checkpoint import TrainingState, save_checkpoint
 from seq2seq_cli.training.metrics_log import Event, MetricsLog
+from seq2seq_cli.training.optimizer import clip_gradients, make_optimizer
 from seq2seq_cli.training.prefetch import prefetched
 from seq2seq_cli.training.schedules import (
     Plan,
@@ -419,30 +419,3 @@ class _Meter:
         """A GPU computes while Python runs ahead; time counts when the work is done."""
         assert self.last is not None
         self.last.loss_sum.item()
-
-
-def clip_gradients(model: Seq2Seq, limit: float) -> torch.Tensor:
-    """Scale the gradients down to the norm `limit` where theirs is larger; returns what it was.
-
-    On the CPU, where asking costs nothing, gradients that are small enough are left alone: torch's
-    own function passes over all of them to multiply by 1.
-    """
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if norm.device.type != "cpu" or not norm <= limit:
-        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-    return norm
-
-
-def make_optimizer(config: OptimizerConfig, model: Seq2Seq) -> torch.optim.Optimizer:
-    """The configured optimizer, in torch's fused form (one pass over each parameter)."""
-    parameters = list(model.parameters())
-    if isinstance(config, AdamConfig):
-        return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
-    if isinstance(config, AdamWConfig):
-        return torch.optim.AdamW(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-    return torch.optim.SGD(
-        parameters, lr=config.learning_rate, momentum=config.momentum, fused=True
-    )
