@@ -18,16 +18,16 @@ class GradientParts:
         self._parts: list[tuple[Tensor, Tensor]] = []
 
     def leave(self, inputs: Tensor, gradients: Tensor) -> None:
-        """inputs: (tokens, inputs); gradients: (outputs, tokens)."""
+        """inputs: (..., tokens, inputs); gradients: (..., tokens, outputs)."""
         self._parts.append((inputs, gradients))
 
     def collect(self) -> tuple[Tensor, Tensor] | None:
-        """All that was left, (tokens, inputs) and (outputs, tokens); then nothing is left."""
+        """All that was left, (..., tokens, inputs) and (..., tokens, outputs); then nothing is."""
         parts, self._parts = self._parts, []
         if len(parts) < 2:
             return parts[0] if parts else None
         inputs, gradients = zip(*parts, strict=True)
-        return torch.cat(inputs), torch.cat(gradients, dim=1)
+        return torch.cat(inputs, dim=-2), torch.cat(gradients, dim=-2)
 
 
 class SharedWeight:
@@ -40,7 +40,7 @@ class SharedWeight:
     """
 
     def __init__(self, matrix: Tensor, bias: Tensor) -> None:
-        """matrix: (outputs, inputs); bias: (outputs,)."""
+        """matrix: (..., outputs, inputs); bias: (..., outputs)."""
         self.parts = GradientParts()
         self.matrix: Tensor
         self.bias: Tensor
@@ -49,7 +49,7 @@ class SharedWeight:
         )
 
     def linear(self, inputs: Tensor) -> Tensor:
-        """(tokens, inputs) to (tokens, outputs)."""
+        """Of a single matrix, (tokens, inputs) to (tokens, outputs)."""
         outputs: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
             inputs, self.matrix, self.bias, self.parts
         )
@@ -87,7 +87,9 @@ class _Shared(torch.autograd.Function):
         if collected is None:
             return None, None, None
         inputs, gradients = collected
-        return None, gradients @ inputs, gradients.sum(dim=1, dtype=ctx.bias_dtype)
+        # The bias' as a product too: sums down the columns are slow.
+        d_bias = (gradients.new_ones(1, gradients.size(-2)) @ gradients).squeeze(-2)
+        return None, gradients.transpose(-1, -2) @ inputs, d_bias.to(ctx.bias_dtype)
 
 
 class _Linear(torch.autograd.Function):
@@ -104,5 +106,5 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, None, None, None]:
         inputs, matrix = ctx.saved_tensors
-        ctx.parts.leave(inputs, gradients.t())
+        ctx.parts.leave(inputs, gradients)
         return (gradients @ matrix).to(ctx.dtype), None, None, None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seq2seq_cli.config.model import EncoderConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
 from seq2seq_cli.model.dropout import Dropout, Embedding
-from seq2seq_cli.model.lstm import LSTMLayer, LSTMState, layer_norms
+from seq2seq_cli.model.lstm import Directions, LSTMState, layer_norms
 from seq2seq_cli.model.packing import Packing
 
 
@@ -50,9 +50,9 @@ class Encoder(nn.Module):
         self.output_is_read = output_is_read
         self.embedding = embedding
         sizes = [config.embedding_dim] + [self.output_size] * (config.num_layers - 1)
-        directions = range(2 if config.bidirectional else 1)
         self.layers = nn.ModuleList(
-            nn.ModuleList(LSTMLayer(size, config.hidden_size) for _ in directions) for size in sizes
+            Directions(size, config.hidden_size, bidirectional=config.bidirectional)
+            for size in sizes
         )
         self.norms = layer_norms(layer_norm, self.output_size, config.num_layers)
         if not output_is_read:
@@ -71,8 +71,7 @@ class Encoder(nn.Module):
             if index:
                 mask = self.dropout.draw(batch, below.size(1), device)
                 outputs = self.dropout(below, mask, packing.counts)
-            assert isinstance(layer, nn.ModuleList)
-            outputs, state = self._run(layer, outputs, packing)
+            outputs, state = layer(outputs, packing)
             outputs = norm(outputs)
             if index and self.residual:
                 outputs = outputs + below
@@ -82,19 +81,3 @@ class Encoder(nn.Module):
         state = LSTMState(hidden[:, packing.back], cell[:, packing.back])
         memory = packing.unpack(outputs) if self.output_is_read else None
         return Encoded(memory, src_ids != PAD_ID, state)
-
-    def _run(
-        self, layer: nn.ModuleList, inputs: Tensor, packing: Packing
-    ) -> tuple[Tensor, LSTMState]:
-        outputs, hiddens, cells = [], [], []
-        for direction, lstm in enumerate(layer):
-            assert isinstance(lstm, LSTMLayer)
-            backwards = direction == 1
-            read = inputs.index_select(0, packing.backwards) if backwards else inputs
-            size = 1, len(packing.order), lstm.hidden_size
-            nothing = LSTMState(inputs.new_zeros(size), inputs.new_zeros(size))
-            output, state = lstm(read, packing.counts, nothing, lstm.shared_weight())
-            outputs.append(output.index_select(0, packing.backwards) if backwards else output)
-            hiddens.append(state.hidden)
-            cells.append(state.cell)
-        return torch.cat(outputs, dim=1), LSTMState(torch.cat(hiddens, 2), torch.cat(cells, 2))

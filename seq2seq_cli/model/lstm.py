@@ -22,10 +22,9 @@ Only d_h' and d_c' have to be made token by token; d_x and d_W wait and become o
 all tokens. tanh(y) = 1 - 2 s(-2 y), so that one vectorised pass makes all four gates, and the same
 s' serves all of them: tanh' = 4 s' of that sigmoid.
 
-Within a step everything is (size, sentences): each gate is a block of its own in memory, and the
-product W z runs fastest that way round. Products are computed in the type of W, in which gates are
-kept for the backward pass too, as h is where the next product reads it; all else, the cell state
-and gradients included, in float32 at least.
+Products are computed in the type of W, in which outputs are kept, and what the backward pass reads
+of gates and cells; all else, the running cell state and gradients included, in float32 at least.
+What W_x adds to a is one product over all tokens, W_h's are one for each step.
 """
 
 from __future__ import annotations
@@ -34,13 +33,15 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
-from seq2seq_cli.model.deferred import GradientParts, SharedWeight, product_dtype
+from seq2seq_cli.model.deferred import SharedWeight, product_dtype
 from seq2seq_cli.model.dropout import Dropout
+from seq2seq_cli.model.packing import Packing
 
 
 class LSTMState(NamedTuple):
@@ -56,43 +57,95 @@ class LSTMState(NamedTuple):
         return LSTMState(self.hidden[:, :count], self.cell[:, :count])
 
 
-class LSTMLayer(nn.LSTM):
-    """One layer in one direction, over packed tokens.
+class LayerWeight(SharedWeight):
+    """The weights of a layer's directions for any number of calls; matrix: (directions, 4 * size,
+    input_size + size)."""
+
+    def __init__(self, directions: Sequence[nn.LSTM]) -> None:
+        matrices, biases = [], []
+        for lstm in directions:
+            of_input, of_hidden, *both = lstm.parameters()
+            dtype = product_dtype(of_input)
+            matrices.append(torch.cat([of_input.to(dtype), of_hidden.to(dtype)], dim=1))
+            biases.append(both[0] + both[1])
+        super().__init__(torch.stack(matrices), torch.stack(biases))
+        matrix, input_size = self.matrix.detach(), directions[0].input_size
+        self.of_input = matrix[:, :, :input_size]
+        # Each step reads it whole, which is faster where its rows follow on each other.
+        self.of_hidden = matrix[:, :, input_size:].contiguous()
+
+
+def layer_weight(directions: Sequence[nn.LSTM]) -> LayerWeight | None:
+    """What `run_layer` wants as weight; None where cuDNN has its own way with them."""
+    return None if directions[0].weight_ih_l0.is_cuda else LayerWeight(directions)
+
+
+def run_layer(
+    directions: Sequence[nn.LSTM],
+    inputs: Tensor,
+    counts: Sequence[int],
+    state: LSTMState,
+    weight: LayerWeight | None,
+) -> tuple[Tensor, LSTMState]:
+    """Run a layer over packed tokens, in one direction or two side by side.
 
     On CUDA it is cuDNN's; elsewhere the products and passes of this file, which spend nothing on
     padding and make the gradient of the weights once for all calls.
+
+    inputs: (directions, tokens, input_size); counts: sentences at each step, never more than at the
+    step before; state: (directions, counts[0], hidden_size); weight: from `layer_weight`.
+    Returns (directions, tokens, hidden_size) and the state behind each sentence's last token.
     """
+    if weight is not None:
+        outputs, *after = _Run.apply(  # type: ignore[no-untyped-call]
+            inputs, *state, weight.matrix, weight.bias, counts, weight
+        )
+        return outputs, LSTMState(*after)
+    sizes = torch.tensor(counts)
+    ran = []
+    for lstm, read, hidden, cell in zip(directions, inputs, *state, strict=True):
+        # It wants all in one type.
+        begin = hidden.unsqueeze(0).to(read.dtype), cell.unsqueeze(0).to(read.dtype)
+        output, (hidden, cell) = nn.LSTM.forward(lstm, PackedSequence(read, sizes), begin)
+        ran.append((output.data, hidden[0], cell[0]))
+    outputs, *after = (torch.stack(part) for part in zip(*ran, strict=True))
+    return outputs, LSTMState(*after)
+
+
+class LSTMLayer(nn.LSTM):
+    """A layer in one direction, as `run_layer` says."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
 
-    def shared_weight(self) -> SharedWeight | None:
-        """The weights for any number of calls; None where cuDNN has its own way with them."""
-        of_input, of_hidden, *biases = self.parameters()
-        if of_input.is_cuda:
-            return None
-        dtype = product_dtype(of_input)
-        matrix = torch.cat([of_input.to(dtype), of_hidden.to(dtype)], dim=1)
-        return SharedWeight(matrix, biases[0] + biases[1])
-
     def forward(  # type: ignore[override]
-        self, inputs: Tensor, counts: Sequence[int], state: LSTMState, weight: SharedWeight | None
+        self, inputs: Tensor, counts: Sequence[int], state: LSTMState, weight: LayerWeight | None
     ) -> tuple[Tensor, LSTMState]:
-        """Run over packed tokens.
+        """(tokens, input_size) to (tokens, hidden_size); state: (1, counts[0], hidden_size)."""
+        outputs, state = run_layer([self], inputs.unsqueeze(0), counts, state, weight)
+        return outputs[0], state
 
-        inputs: (tokens, input_size); counts: sentences at each step, never more than at the step
-        before; state: (1, counts[0], hidden_size); weight: from `shared_weight`.
-        Returns (tokens, hidden_size) and the state behind each sentence's last token.
-        """
-        if weight is None:
-            packed = PackedSequence(inputs, torch.tensor(counts))
-            begin = state.hidden.to(inputs.dtype), state.cell.to(inputs.dtype)  # it wants one type
-            outputs, after = super().forward(packed, begin)
-            return outputs.data, LSTMState(*after)
-        outputs, hidden, cell = _Run.apply(  # type: ignore[no-untyped-call]
-            inputs, state.hidden[0], state.cell[0], weight.matrix, weight.bias, counts, weight.parts
-        )
-        return outputs, LSTMState(hidden.unsqueeze(0), cell.unsqueeze(0))
+
+class Directions(nn.ModuleList):
+    """A layer in one direction or in both: the second one runs over the reversed sentences."""
+
+    def __init__(self, input_size: int, hidden_size: int, *, bidirectional: bool) -> None:
+        count = 2 if bidirectional else 1
+        super().__init__(LSTMLayer(input_size, hidden_size) for _ in range(count))
+
+    def forward(self, inputs: Tensor, packing: Packing) -> tuple[Tensor, LSTMState]:
+        """(tokens, input_size) to (tokens, output size) and the state behind the last token, (1,
+        batch, output size), where the directions' outputs and states stand side by side."""
+        directions = [lstm for lstm in self if isinstance(lstm, LSTMLayer)]
+        reads = [inputs, inputs.index_select(0, packing.backwards)][: len(directions)]
+        size = len(directions), packing.counts[0], directions[0].hidden_size
+        nothing = LSTMState(inputs.new_zeros(size), inputs.new_zeros(size))
+        weight = layer_weight(directions)
+        outputs, state = run_layer(directions, torch.stack(reads), packing.counts, nothing, weight)
+        forwards, *others = outputs
+        backwards = [other.index_select(0, packing.backwards) for other in others]
+        hidden, cell = (torch.cat([*part], dim=1).unsqueeze(0) for part in state)
+        return torch.cat([forwards, *backwards], dim=1), LSTMState(hidden, cell)
 
 
 class StackedLSTM(nn.Module):
@@ -126,7 +179,7 @@ class StackedLSTM(nn.Module):
         layers = [layer for layer in self.layers if isinstance(layer, LSTMLayer)]
         return [
             Shared(
-                layer.shared_weight(),
+                layer_weight([layer]),
                 self.dropout.draw(batch, layer.input_size, device) if index else None,
             )
             for index, layer in enumerate(layers)
@@ -169,7 +222,7 @@ class StackedLSTM(nn.Module):
 class Shared(NamedTuple):
     """What all calls of a layer over one batch share."""
 
-    weight: SharedWeight | None
+    weight: LayerWeight | None
     mask: Tensor | None
     """Dropout's, of the inputs."""
 
@@ -191,89 +244,97 @@ class _Run(torch.autograd.Function):
         matrix: Tensor,
         bias: Tensor,
         counts: Sequence[int],
-        parts: GradientParts,
+        weight: LayerWeight,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        size, input_size = hidden.size(1), inputs.size(1)
-        num_tokens, most = len(inputs), counts[0]
-        # What backward reads is kept for each token; else a step's memory serves the next one.
+        (directions, num_tokens, input_size), (_, most, size) = inputs.shape, hidden.shape
+        rows = _rounded(num_tokens)
+        x = matrix.new_empty(directions, rows, input_size)
+        x[:, :num_tokens] = inputs
+        x[:, num_tokens:] = 0.0
+        from_inputs = torch.baddbmm(
+            bias.to(matrix.dtype).unsqueeze(1), x, weight.of_input.transpose(1, 2)
+        )
+        of_hidden = weight.of_hidden.transpose(1, 2)
         keeps = any(ctx.needs_input_grad)
-        room = num_tokens if keeps else most
-        z = inputs.new_empty(num_tokens, input_size + size, dtype=matrix.dtype)
-        z[:, :input_size] = inputs
-        z[:most, input_size:] = hidden
-        outputs = torch.empty_like(z[:, input_size:])
-        cells, squashed = (bias.new_empty(room * size) for _ in range(2))
-        kept_gates = matrix.new_empty(num_tokens * 4 * size if keeps else 0)
-        gates = bias.new_empty(most * 4 * size)
-        last_cell = torch.empty_like(cells[: most * size].view(most, size))
-        before = cell.t()
-        bias = bias.unsqueeze(1)
-        for step, (start, count) in enumerate(_slices(counts)):
-            stop, at = start + count, start if keeps else 0
-            gate = _block(gates, 4 * size, 0, count)
-            gate.copy_(matrix @ z[start:stop].t()).add_(bias)
-            i, f, g, o = gate.view(4, size, count)
+        kept = matrix.new_empty(directions, num_tokens if keeps else 0, 6 * size)
+        outputs = matrix.new_empty(directions, rows, size)
+        # What a step works on; when a sentence has ended, its row stays as it is.
+        work = bias.new_empty(directions, most, 6 * size)
+        work[:, :, 5 * size :] = cell
+        before = hidden.to(matrix.dtype)
+        for start, count in _slices(counts):
+            stop = start + count
+            width = min(_rounded(count), rows - start, before.size(1))
+            now = work[:, :count]
+            gates = now[:, :, : 4 * size]
+            i, f, g, o, t, c = now.chunk(6, dim=2)
+            gates.copy_(torch.bmm(before[:, :width], of_hidden)[:, :count])
+            gates.add_(from_inputs[:, start:stop])
             g.mul_(-2.0)
-            gate.sigmoid_()
+            gates.sigmoid_()
+            c.mul_(f).add_(i).addcmul_(i, g, value=-2.0)
+            torch.mul(c, -2.0, out=t).sigmoid_()
+            outputs[:, start:stop] = torch.addcmul(o, o, t, value=-2.0)
             if keeps:
-                _block(kept_gates, 4 * size, start, count).copy_(gate)
-            c = _block(cells, size, at, count)
-            remembered = before[:, :count] * f
-            torch.addcmul(i, i, g, value=-2.0, out=c).add_(remembered)
-            t = torch.mul(c, -2.0, out=_block(squashed, size, at, count)).sigmoid_()
-            h = torch.addcmul(o, o, t, value=-2.0).to(matrix.dtype)
-            outputs[start:stop] = h.t()
-            going_on = counts[step + 1] if step + 1 < len(counts) else 0
-            z[stop : stop + going_on, input_size:] = outputs[start : start + going_on]
-            last_cell[going_on:count] = c[:, going_on:].t()
-            before = c
+                kept[:, start:stop] = now
+            before = outputs[:, start:]
         if keeps:
-            ctx.save_for_backward(z, kept_gates, cells, squashed, cell, matrix)
-            ctx.counts, ctx.parts = counts, parts
-            ctx.dtypes = inputs.dtype, hidden.dtype, cell.dtype
+            ctx.save_for_backward(x, kept, outputs, hidden, cell)
+            ctx.counts, ctx.weight, ctx.input_dtype = counts, weight, inputs.dtype
             ctx.set_materialize_grads(False)
-        return outputs, outputs[_last_places(counts)].to(hidden.dtype), last_cell
+        last = outputs[:, _last_places(counts)].to(hidden.dtype)
+        return outputs[:, :num_tokens], last, work[:, :, 5 * size :].to(cell.dtype, copy=True)
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, d_outputs: Tensor | None, d_hidden: Tensor | None, d_cell: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        z, kept_gates, cells, squashed, first_cell, matrix = ctx.saved_tensors
-        counts, size = ctx.counts, first_cell.size(1)
-        input_size = z.size(1) - size
-        of_inputs, of_hidden = matrix.split([input_size, size], dim=1)
-        d_a = matrix.new_empty(len(matrix), len(z))
-        gates, d_gates = cells.new_empty(2, 4 * size * counts[0])
-        d_h = d_c = cells.new_empty(size, 0)
+        x, kept, outputs, hidden, cell = ctx.saved_tensors
+        counts, weight = ctx.counts, ctx.weight
+        (directions, most, size), num_tokens = cell.shape, kept.size(1)
+        rows, input_size = x.shape[1:]
         slices = _slices(counts)
+        work = weight.bias.new_empty(directions, most, 5 * size)
+        d_work = torch.empty_like(work[:, :, : 4 * size])
+        # A sentence's row holds what came from behind its last token until the loop is there.
+        d_h_all, d_c_all = (
+            work.new_zeros(directions, most, size)
+            if left is None
+            else left.to(work.dtype, copy=True)
+            for left in (d_hidden, d_cell)
+        )
+        d_a = outputs.new_empty(directions, rows, 4 * size)
+        d_a[:, num_tokens:] = 0.0
         for step, (start, count) in reversed(list(enumerate(slices))):
-            stop, going_on = start + count, d_h.size(1)
-            if going_on < count:  # here sentences end
-                d_h = torch.cat([d_h, _columns(d_hidden, going_on, count, d_h)], dim=1)
-                d_c = torch.cat([d_c, _columns(d_cell, going_on, count, d_c)], dim=1)
+            stop, width = start + count, min(_rounded(count), rows - start)
+            d_h, d_c, now = d_h_all[:, :count], d_c_all[:, :count], work[:, :count]
             if d_outputs is not None:
-                d_h += d_outputs[start:stop].t()
-            gate = _block(gates, 4 * size, 0, count)
-            gate.copy_(_block(kept_gates, 4 * size, start, count))
-            i, f, g, o = gate.view(4, size, count)
-            t = _block(squashed, size, start, count)
-            d_gate = _block(d_gates, 4 * size, 0, count)
-            d_i, d_f, d_g, d_o = d_gate.view(4, size, count)
+                d_h += d_outputs[:, start:stop]
+            now.copy_(kept[:, start:stop, : 5 * size])
+            i, f, g, o, t = now.chunk(5, dim=2)
+            d_gates = d_work[:, :count]
+            d_i, d_f, d_g, d_o = d_gates.chunk(4, dim=2)
             torch.addcmul(d_h, d_h, t, value=-2.0, out=d_o)
             d_c.add_(torch.ops.aten.sigmoid_backward(d_h.mul_(o), t), alpha=4.0)
             torch.addcmul(d_c, d_c, g, value=-2.0, out=d_i)
-            before = _block(cells, size, *slices[step - 1])[:, :count] if step else first_cell.t()
+            begin = slices[step - 1][0]
+            before = kept[:, begin : begin + count, 5 * size :] if step else cell
             torch.mul(d_c, before, out=d_f)
             torch.mul(d_c, i, out=d_g).mul_(4.0)
-            d_step = d_a[:, start:stop]
-            d_step.copy_(torch.ops.aten.sigmoid_backward(d_gate, gate))
-            d_c = d_c.mul_(f)
-            d_h = (of_hidden.t() @ d_step).to(gates.dtype)
-        ctx.parts.leave(z, d_a)
-        of_input, of_first_hidden, of_first_cell = ctx.dtypes
-        d_inputs = (d_a.t() @ of_inputs).to(of_input) if ctx.needs_input_grad[0] else None
-        return d_inputs, d_h.t().to(of_first_hidden), d_c.t().to(of_first_cell), *[None] * 4
+            d_a[:, start:stop] = torch.ops.aten.sigmoid_backward(d_gates, now[:, :, : 4 * size])
+            d_c.mul_(f)
+            if step or ctx.needs_input_grad[1]:
+                d_h.copy_(torch.bmm(d_a[:, start : start + width], weight.of_hidden)[:, :count])
+        z = x.new_zeros(directions, rows, input_size + size)
+        z[:, :, :input_size] = x
+        z[:, :most, input_size:] = hidden
+        z[:, most:num_tokens, input_size:] = outputs[:, _places_before(counts)]
+        weight.parts.leave(z, d_a)
+        d_inputs = None
+        if ctx.needs_input_grad[0]:
+            d_inputs = torch.bmm(d_a, weight.of_input)[:, :num_tokens].to(ctx.input_dtype)
+        return d_inputs, d_h_all.to(hidden.dtype), d_c_all.to(cell.dtype), *[None] * 4
 
 
 def _slices(counts: Sequence[int]) -> list[tuple[int, int]]:
@@ -281,16 +342,17 @@ def _slices(counts: Sequence[int]) -> list[tuple[int, int]]:
     return list(zip(accumulate(counts, initial=0), counts, strict=False))
 
 
-def _block(flat: Tensor, size: int, start: int, count: int) -> Tensor:
-    """(size, count): a step's own piece of memory for `size` values of each token."""
-    return flat[size * start : size * (start + count)].view(size, count)
+def _rounded(count: int) -> int:
+    """Rows that a product is made with: oneDNN compiles one for every number of them that it has
+    not seen, which takes as long as a product of a small layer."""
+    multiple = 8 if count <= 512 else 64
+    return -(-count // multiple) * multiple
 
 
-def _columns(rows: Tensor | None, start: int, stop: int, like: Tensor) -> Tensor:
-    """Rows as columns; zeros where there are none."""
-    if rows is None:
-        return like.new_zeros(like.size(0), stop - start)
-    return rows[start:stop].t().to(like.dtype)
+def _places_before(counts: Sequence[int]) -> Tensor:
+    """For each token of all steps but the first, where its sentence's last one stands."""
+    before = np.repeat(np.array(counts[:-1], dtype=np.int64), counts[1:])
+    return torch.from_numpy(np.arange(counts[0], sum(counts)) - before)
 
 
 def _last_places(counts: Sequence[int]) -> Tensor:

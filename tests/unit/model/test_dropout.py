@@ -53,8 +53,8 @@ def written(module: nn.Module) -> list[Tensor]:
 
 
 def layers(model: Seq2Seq) -> list[nn.Module]:
-    """All LSTMs of encoder and decoder."""
-    return [module for module in model.modules() if isinstance(module, nn.LSTM)]
+    """All layers of encoder and decoder."""
+    return [*model.encoder.layers, *model.decoder.lstm.layers]
 
 
 def mask_of(seed: int, *shape: int, rate: float = 0.5) -> Tensor:
@@ -223,10 +223,9 @@ def test_each_place_has_its_own_rate(place: str, variational: bool) -> None:
     model = training_model({place: 0.5}, variational=variational)
     [first, *above] = model.encoder.layers
     calls = {
-        "source": [watched(first[0])],  # type: ignore[index]
+        "source": [watched(first)],
         "target": [watched(model.decoder.lstm.layers[0])],
-        "hidden": [watched(layer[0]) for layer in above]  # type: ignore[index]
-        + [watched(layer) for layer in model.decoder.lstm.layers[1:]],
+        "hidden": [watched(layer) for layer in [*above, *model.decoder.lstm.layers[1:]]],
         "output": [written(model.decoder)],
     }
 
@@ -258,7 +257,7 @@ def test_variational_masks_hold_for_a_sentence_and_no_longer(
     first_inputs = [model.encoder.embedding.embedding_dim, model.decoder.embedding.embedding_dim]
     for layer, calls in zip(layers(model), reads, strict=True):
         inputs = torch.cat(calls)
-        if layer in (model.encoder.layers[0][0], model.decoder.lstm.layers[0]):  # type: ignore[index]
+        if layer in (model.encoder.layers[0], model.decoder.lstm.layers[0]):
             is_source = layer is not model.decoder.lstm.layers[0]
             inputs = inputs[:, : first_inputs[0 if is_source else 1]]  # the word, no context
         check_masks(inputs == 0, variational)

@@ -16,7 +16,14 @@ from torch.nn.utils.rnn import PackedSequence
 
 from seq2seq_cli.model.deferred import SharedWeight
 from seq2seq_cli.model.dropout import Dropout
-from seq2seq_cli.model.lstm import LSTMLayer, LSTMState, Shared, StackedLSTM
+from seq2seq_cli.model.lstm import (
+    LayerWeight,
+    LSTMState,
+    Shared,
+    StackedLSTM,
+    layer_weight,
+    run_layer,
+)
 
 INPUTS, SIZE = 3, 5
 
@@ -52,7 +59,7 @@ class Ran(NamedTuple):
 
 
 class Case(NamedTuple):
-    layer: LSTMLayer
+    layer: nn.LSTM
     inputs: Tensor
     counts: list[int]
     state: LSTMState
@@ -65,7 +72,7 @@ class Case(NamedTuple):
 
 def small_case(counts: Sequence[int]) -> Case:
     torch.manual_seed(0)
-    layer = LSTMLayer(INPUTS, SIZE).double()
+    layer = nn.LSTM(INPUTS, SIZE).double()
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -1.0, 1.0)
     state = LSTMState(*(torch.randn(1, counts[0], SIZE).double() for _ in range(2)))
@@ -75,13 +82,25 @@ def small_case(counts: Sequence[int]) -> Case:
     return case
 
 
+def call(
+    case: Case,
+    inputs: Tensor,
+    counts: Sequence[int],
+    state: LSTMState,
+    weight: LayerWeight | None,
+) -> tuple[Tensor, LSTMState]:
+    """(tokens, inputs) to (tokens, size)."""
+    outputs, state = run_layer([case.layer], inputs.unsqueeze(0), counts, state, weight)
+    return outputs[0], state
+
+
 def counts_of(sizes: list[int]) -> list[int]:
     return [sum(size > step for size in sizes) for step in range(max(sizes))]
 
 
 def ours(case: Case, cuts: Sequence[int] = ()) -> Ran:
     """In as many calls as the cuts make, on one weight."""
-    weight = case.layer.shared_weight()
+    weight = layer_weight([case.layer])
     assert weight is not None
     state, begin = case.state, 0
     outputs: list[Tensor] = []
@@ -90,7 +109,7 @@ def ours(case: Case, cuts: Sequence[int] = ()) -> Ran:
     for start, stop in pairwise(bounds):
         running = case.counts[start:stop]
         read = case.inputs[begin : begin + sum(running)]
-        output, state = case.layer(read, running, state.first(running[0]), weight)
+        output, state = call(case, read, running, state.first(running[0]), weight)
         begin += len(read)
         left = case.counts[stop] if stop < len(case.counts) else 0
         outputs.append(output)
@@ -101,18 +120,20 @@ def ours(case: Case, cuts: Sequence[int] = ()) -> Ran:
 
 def torchs(case: Case) -> Ran:
     packed = PackedSequence(case.inputs, torch.tensor(case.counts))
-    outputs, (hidden, cell) = nn.LSTM.forward(case.layer, packed, (*case.state,))
+    outputs, (hidden, cell) = case.layer(packed, (*case.state,))
     return Ran(outputs.data, hidden, cell)
 
 
-def gradients(ran: Ran, case: Case, uses: Sequence[bool]) -> tuple[Tensor, ...]:
+def gradients(
+    ran: Ran, case: Case, uses: Sequence[bool], *, retain_graph: bool = False
+) -> tuple[Tensor, ...]:
     random = torch.Generator().manual_seed(1)
     loss = torch.zeros(()).double()
     for part, is_used in zip(ran, uses, strict=True):
         factors = torch.randn(part.shape, generator=random).double()
         if is_used:
             loss = loss + (part * factors).sum()
-    return torch.autograd.grad(loss, case.leaves)
+    return torch.autograd.grad(loss, case.leaves, retain_graph=retain_graph)
 
 
 def assert_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
@@ -138,6 +159,33 @@ def test_gradients_are_torchs(counts: list[int], uses: tuple[bool, bool, bool]) 
     assert_same(found, gradients(torchs(case), case, uses))
 
 
+@losses
+@counted
+def test_directions_side_by_side_are_each_alone(
+    counts: list[int], uses: tuple[bool, bool, bool]
+) -> None:
+    one = small_case(counts)
+    lstm = nn.LSTM(INPUTS, SIZE).double()
+    state = LSTMState(*(torch.randn_like(part).requires_grad_() for part in one.state))
+    other = Case(lstm, torch.randn_like(one.inputs).requires_grad_(), counts, state)
+    cases = [one, other]
+
+    directions = [case.layer for case in cases]
+    outputs, (hidden, cell) = run_layer(
+        directions,
+        torch.stack([case.inputs for case in cases]),
+        counts,
+        LSTMState(*(torch.cat(part) for part in zip(one.state, other.state, strict=True))),
+        layer_weight(directions),
+    )
+
+    for index, case in enumerate(cases):
+        mine = Ran(outputs[index], hidden[index : index + 1], cell[index : index + 1])
+        assert_same(mine, torchs(case))
+        found = gradients(mine, case, uses, retain_graph=True)
+        assert_same(found, gradients(torchs(case), case, uses))
+
+
 @repeatable
 @given(sizes=lengths, data=st.data())
 def test_calls_on_one_weight_are_one_call(sizes: list[int], data: st.DataObject) -> None:
@@ -156,10 +204,10 @@ def test_calls_on_one_weight_are_one_call(sizes: list[int], data: st.DataObject)
 def test_a_call_that_no_loss_uses_changes_no_gradient() -> None:
     case = small_case([3, 2, 2])
     expected = torch.autograd.grad(torchs(case).outputs[:3].sum(), case.leaves)
-    weight = case.layer.shared_weight()
+    weight = layer_weight([case.layer])
 
-    first, state = case.layer(case.inputs[:3], [3], case.state, weight)
-    case.layer(case.inputs[3:], [2, 2], state.first(2), weight)
+    first, state = call(case, case.inputs[:3], [3], case.state, weight)
+    call(case, case.inputs[3:], [2, 2], state.first(2), weight)
 
     assert_same(torch.autograd.grad(first.sum(), case.leaves), expected)
 
@@ -167,10 +215,10 @@ def test_a_call_that_no_loss_uses_changes_no_gradient() -> None:
 def test_a_call_may_matter_by_its_state_alone() -> None:
     case = small_case([3, 2, 2])
     expected = torch.autograd.grad(torchs(case).outputs[3:].sum(), case.leaves)
-    weight = case.layer.shared_weight()
+    weight = layer_weight([case.layer])
 
-    _, state = case.layer(case.inputs[:3], [3], case.state, weight)
-    rest, _ = case.layer(case.inputs[3:], [2, 2], state.first(2), weight)
+    _, state = call(case, case.inputs[:3], [3], case.state, weight)
+    rest, _ = call(case, case.inputs[3:], [2, 2], state.first(2), weight)
 
     assert_same(torch.autograd.grad(rest.sum(), case.leaves), expected)
 
@@ -254,14 +302,15 @@ def test_in_bfloat16_the_cell_stays_in_float32(hands_on: torch.dtype) -> None:
 @pytest.mark.parametrize("backward", [True, False])
 def test_memory_is_free_when_the_last_reference_goes(backward: bool) -> None:
     case = small_case([4, 2, 1])
-    weight = case.layer.shared_weight()
+    weight = layer_weight([case.layer])
     assert weight is not None
     read = case.inputs * 2.0
-    outputs, state = case.layer(read[:4], [4], case.state, weight)
-    rest = case.layer(torch.cat([outputs[:2, :3], read[:1]]), [2, 1], state.first(2), weight)[0]
+    outputs, state = call(case, read[:4], [4], case.state, weight)
+    more = torch.cat([outputs[:2, :3], read[:1]])
+    rest = call(case, more, [2, 1], state.first(2), weight)[0]
     loss = rest.sum()
     watched = [weakref.ref(each) for each in (outputs, weight.parts)]
-    del read, outputs, state, rest, weight
+    del read, outputs, state, more, rest, weight
     assert watched[1]() is not None
 
     if backward:
@@ -353,4 +402,6 @@ def test_each_layer_has_its_weights_for_all_calls() -> None:
     assert [each.mask for each in shared] == [None] * 3
     weights = [each.weight for each in shared]
     assert all(isinstance(weight, SharedWeight) for weight in weights)
-    assert [weight.matrix.shape for weight in weights if weight] == [(200, 53)] + [(200, 100)] * 2
+    assert [weight.matrix.shape for weight in weights if weight] == [(1, 200, 53)] + [
+        (1, 200, 100)
+    ] * 2

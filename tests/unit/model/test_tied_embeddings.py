@@ -90,7 +90,7 @@ def test_shared_vectors_are_scaled_on_their_way_in(
     model = small_model(small_config(tied=tied))
     batch = small_batch(src_lens=(3, 3), trg_lens=(4, 4))
     fed: list[Tensor] = []
-    bottoms = model.encoder.layers[0][0], model.decoder.lstm.layers[0]  # type: ignore[index]
+    bottoms = model.encoder.layers[0], model.decoder.lstm.layers[0]
     for layer in bottoms:
         layer.register_forward_pre_hook(lambda _, inputs: fed.append(inputs[0]))
 
