@@ -31,7 +31,8 @@ class DecoderState(NamedTuple):
 
     def first(self, count: int) -> DecoderState:
         """The state of the first rows."""
-        return DecoderState(self.lstm.first(count), self.feed[:count])
+        feed = self.feed if count == len(self.feed) else self.feed[:count]
+        return DecoderState(self.lstm.first(count), feed)
 
 
 class Pass(NamedTuple):

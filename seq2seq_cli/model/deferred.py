@@ -87,9 +87,11 @@ class _Shared(torch.autograd.Function):
         if collected is None:
             return None, None, None
         inputs, gradients = collected
+        product = torch.bmm if inputs.dim() == 3 else torch.mm
         # The bias' as a product too: sums down the columns are slow.
-        d_bias = (gradients.new_ones(1, gradients.size(-2)) @ gradients).squeeze(-2)
-        return None, gradients.transpose(-1, -2) @ inputs, d_bias.to(ctx.bias_dtype)
+        ones = gradients.new_ones(*gradients.shape[:-2], 1, gradients.size(-2))
+        d_bias = product(ones, gradients).squeeze(-2)
+        return None, product(gradients.mT, inputs), d_bias.to(ctx.bias_dtype)
 
 
 class _Linear(torch.autograd.Function):

@@ -61,12 +61,16 @@ class _OutputLoss(torch.autograd.Function):
         vocabulary = len(matrix)
         d_logits = read.new_empty(len(read), vocabulary) if keeps else None
         losses = bias.new_empty(len(read))
-        size = chunk_size(vocabulary, read.device)
-        for start in range(0, len(read), size):
+        size = min(chunk_size(vocabulary, read.device), len(read))
+        # One piece of memory for all chunks: it stays in the caches.
+        products = matrix.new_empty(size, vocabulary)
+        room = bias.new_empty(2, size, vocabulary)
+        for start in range(0, len(read), size or 1):
             chunk = slice(start, start + size)
-            logits = (read[chunk] @ matrix.t()).to(bias.dtype).add_(bias)
-            log_probs = logits.log_softmax(dim=1)
             wanted = targets[chunk].unsqueeze(1)
+            logits, log_probs = room[:, : len(wanted)]
+            product = torch.mm(read[chunk], matrix.t(), out=products[: len(wanted)])
+            torch.log_softmax(logits.copy_(product).add_(bias), dim=1, out=log_probs)
             losses[chunk] = log_probs.gather(1, wanted).squeeze(1).mul_(label_smoothing - 1.0)
             if label_smoothing:
                 losses[chunk] -= log_probs.mean(dim=1).mul_(label_smoothing)

@@ -54,6 +54,8 @@ class LSTMState(NamedTuple):
 
     def first(self, count: int) -> LSTMState:
         """The state of the first rows of the batch."""
+        if count == self.hidden.size(1):
+            return self  # a slice's gradient would be copied
         return LSTMState(self.hidden[:, :count], self.cell[:, :count])
 
 
@@ -69,10 +71,11 @@ class LayerWeight(SharedWeight):
             matrices.append(torch.cat([of_input.to(dtype), of_hidden.to(dtype)], dim=1))
             biases.append(both[0] + both[1])
         super().__init__(torch.stack(matrices), torch.stack(biases))
-        matrix, input_size = self.matrix.detach(), directions[0].input_size
-        self.of_input = matrix[:, :, :input_size]
-        # Each step reads it whole, which is faster where its rows follow on each other.
-        self.of_hidden = matrix[:, :, input_size:].contiguous()
+        sizes = [directions[0].input_size, directions[0].hidden_size]
+        # Products read each whole, which is faster where its rows follow on each other.
+        self.of_input, self.of_hidden = (
+            part.contiguous() for part in torch.split(self.matrix.detach(), sizes, dim=2)
+        )
 
 
 def layer_weight(directions: Sequence[nn.LSTM]) -> LayerWeight | None:
@@ -123,7 +126,7 @@ class LSTMLayer(nn.LSTM):
     ) -> tuple[Tensor, LSTMState]:
         """(tokens, input_size) to (tokens, hidden_size); state: (1, counts[0], hidden_size)."""
         outputs, state = run_layer([self], inputs.unsqueeze(0), counts, state, weight)
-        return outputs[0], state
+        return outputs.squeeze(0), state
 
 
 class Directions(nn.ModuleList):
@@ -200,6 +203,9 @@ class StackedLSTM(nn.Module):
         first, from the output of that one.
         """
         hiddens, cells = [], []
+        begins = [
+            LSTMState(*both) for both in zip(*(torch.split(part, 1) for part in state), strict=True)
+        ]
         outputs, context = inputs, None
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             weight, mask = shared[index]
@@ -207,8 +213,7 @@ class StackedLSTM(nn.Module):
             if index:
                 joined = below if context is None else torch.cat([below, context], dim=1)
                 inputs = self.dropout(joined, mask, counts)
-            begin = LSTMState(state.hidden[index : index + 1], state.cell[index : index + 1])
-            outputs, (hidden, cell) = layer(inputs, counts, begin, weight)
+            outputs, (hidden, cell) = layer(inputs, counts, begins[index], weight)
             outputs = norm(outputs)
             if index and self.residual:
                 outputs = outputs + below
