@@ -93,8 +93,8 @@ _TORCH_SETTINGS = {
     "THP_MEM_ALLOC_ENABLE": "1",
     # Batches have ever other shapes, and oneDNN would keep the code it makes for a thousand of
     # them, half a gigabyte. Making it again takes no longer.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
-    "LRU_CACHE_CAPACITY": "128",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
+    "LRU_CACHE_CAPACITY": "16",
 }
 
 

@@ -183,7 +183,7 @@ class Decoder(nn.Module):
     def logits(self, outputs: Tensor, shared: Pass) -> Tensor:
         """(rows, output_size) to (rows, vocabulary), in the bias' type as the loss takes them."""
         bias = self.output.bias
-        return F.linear(outputs.to(shared.matrix.dtype), shared.matrix).to(bias.dtype) + bias
+        return F.linear(outputs.to(shared.matrix.dtype), shared.matrix).to(bias.dtype).add_(bias)
 
     def _read_out(self, read: Tensor, shared: Pass) -> Tensor:
         return shared.readout.linear(read).tanh() if shared.readout else read
