@@ -161,9 +161,11 @@ def test_gradients_are_torchs(counts: list[int], uses: tuple[bool, bool, bool]) 
 
 @losses
 @counted
+@pytest.mark.parametrize("on_cuda", [False, True])
 def test_directions_side_by_side_are_each_alone(
-    counts: list[int], uses: tuple[bool, bool, bool]
+    counts: list[int], uses: tuple[bool, bool, bool], on_cuda: bool
 ) -> None:
+    """As torch's own LSTM makes them where there is cuDNN, and elsewhere."""
     one = small_case(counts)
     lstm = nn.LSTM(INPUTS, SIZE).double()
     state = LSTMState(*(torch.randn_like(part).requires_grad_() for part in one.state))
@@ -176,7 +178,7 @@ def test_directions_side_by_side_are_each_alone(
         torch.stack([case.inputs for case in cases]),
         counts,
         LSTMState(*(torch.cat(part) for part in zip(one.state, other.state, strict=True))),
-        layer_weight(directions),
+        None if on_cuda else layer_weight(directions),
     )
 
     for index, case in enumerate(cases):
