@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seq2seq_cli.config.model import EncoderConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
 from seq2seq_cli.model.dropout import Dropout, Embedding
-from seq2seq_cli.model.lstm import Directions, LSTMState, layer_norms
+from seq2seq_cli.model.lstm import EncoderLayer, LSTMState, layer_norms
 from seq2seq_cli.model.packing import Packing
 
 
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         self.embedding = embedding
         sizes = [config.embedding_dim] + [self.output_size] * (config.num_layers - 1)
         self.layers = nn.ModuleList(
-            Directions(size, config.hidden_size, bidirectional=config.bidirectional)
+            EncoderLayer(size, config.hidden_size, bidirectional=config.bidirectional)
             for size in sizes
         )
         self.norms = layer_norms(layer_norm, self.output_size, config.num_layers)

@@ -40,7 +40,8 @@ def output_loss(
 
 def chunk_size(vocabulary: int, device: torch.device) -> int:
     """Tokens whose logits are made at a time: 8 MB in float32 on a CPU, for its caches, elsewhere
-    256 MB; but so many that their product is not all reading of the matrix."""
+    256 MB (and up to three such blocks are held); but so many that their product is not all reading
+    of the matrix."""
     num_logits = 2**21 if device.type == "cpu" else 2**26
     return max(64, num_logits // vocabulary)
 
@@ -62,7 +63,7 @@ class _OutputLoss(torch.autograd.Function):
         d_logits = read.new_empty(len(read), vocabulary) if keeps else None
         losses = bias.new_empty(len(read))
         size = min(chunk_size(vocabulary, read.device), len(read))
-        # One piece of memory for all chunks: it stays in the caches.
+        # One piece of memory for all chunks: nothing fresh has to be cleared.
         products = matrix.new_empty(size, vocabulary)
         room = bias.new_empty(2, size, vocabulary)
         for start in range(0, len(read), size or 1):

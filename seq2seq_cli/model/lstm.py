@@ -19,12 +19,13 @@ tanh' = 1 - tanh^2:
     d_x   = W_x^T d_a           d_W = sum over tokens of d_a z^T      d_b = sum of d_a
 
 Only d_h' and d_c' have to be made token by token; d_x and d_W wait and become one product each over
-all tokens. tanh(y) = 1 - 2 s(-2 y), so that one vectorised pass makes all four gates, and the same
-s' serves all of them: tanh' = 4 s' of that sigmoid.
+all tokens. tanh(y) = 1 - 2 s(-2 y), which is faster, so that one vectorised pass makes all four
+gates.
 
-Products are computed in the type of W, in which outputs are kept, and what the backward pass reads
-of gates and cells; all else, the running cell state and gradients included, in float32 at least.
-What W_x adds to a is one product over all tokens, W_h's are one for each step.
+Products are computed in the type of W. They and the gradients of W and b are rounded to it, and in
+it outputs are kept, and what the backward pass reads of gates and cells; all else, the running cell
+state and its gradients included, is in float32 at least. What W_x and b add to a is one product
+over all tokens, W_h's are one for each step.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class LSTMLayer(nn.LSTM):
         return outputs.squeeze(0), state
 
 
-class Directions(nn.ModuleList):
+class EncoderLayer(nn.ModuleList):
     """A layer in one direction or in both: the second one runs over the reversed sentences."""
 
     def __init__(self, input_size: int, hidden_size: int, *, bidirectional: bool) -> None:
@@ -140,7 +141,9 @@ class Directions(nn.ModuleList):
         """(tokens, input_size) to (tokens, output size) and the state behind the last token, (1,
         batch, output size), where the directions' outputs and states stand side by side."""
         directions = [lstm for lstm in self if isinstance(lstm, LSTMLayer)]
-        reads = [inputs, inputs.index_select(0, packing.backwards)][: len(directions)]
+        reads = [inputs]
+        if len(directions) == 2:
+            reads.append(inputs.index_select(0, packing.backwards))
         size = len(directions), packing.counts[0], directions[0].hidden_size
         nothing = LSTMState(inputs.new_zeros(size), inputs.new_zeros(size))
         weight = layer_weight(directions)
@@ -251,7 +254,8 @@ class _Run(torch.autograd.Function):
         counts: Sequence[int],
         weight: LayerWeight,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        (directions, num_tokens, input_size), (_, most, size) = inputs.shape, hidden.shape
+        (directions, num_tokens, input_size), size = inputs.shape, hidden.size(2)
+        most = counts[0]
         rows = _rounded(num_tokens)
         x = matrix.new_empty(directions, rows, input_size)
         x[:, :num_tokens] = inputs
@@ -263,13 +267,14 @@ class _Run(torch.autograd.Function):
         keeps = any(ctx.needs_input_grad)
         kept = matrix.new_empty(directions, num_tokens if keeps else 0, 6 * size)
         outputs = matrix.new_empty(directions, rows, size)
-        # What a step works on; when a sentence has ended, its row stays as it is.
+        # What a step works on: gates, tanh(c) and c. When a sentence has ended, its row stays.
         work = bias.new_empty(directions, most, 6 * size)
         work[:, :, 5 * size :] = cell
-        before = hidden.to(matrix.dtype)
+        before = matrix.new_zeros(directions, _rounded(most), size)
+        before[:, :most] = hidden
         for start, count in _slices(counts):
             stop = start + count
-            width = min(_rounded(count), rows - start, before.size(1))
+            width = min(_rounded(count), before.size(1))
             now = work[:, :count]
             gates = now[:, :, : 4 * size]
             i, f, g, o, t, c = now.chunk(6, dim=2)
@@ -277,15 +282,17 @@ class _Run(torch.autograd.Function):
             gates.add_(from_inputs[:, start:stop])
             g.mul_(-2.0)
             gates.sigmoid_()
-            c.mul_(f).add_(i).addcmul_(i, g, value=-2.0)
-            torch.mul(c, -2.0, out=t).sigmoid_()
-            outputs[:, start:stop] = torch.addcmul(o, o, t, value=-2.0)
+            g.mul_(-2.0).add_(1.0)
+            c.mul_(f).addcmul_(i, g)
+            torch.mul(c, -2.0, out=t).sigmoid_().mul_(-2.0).add_(1.0)
+            outputs[:, start:stop] = o * t
             if keeps:
                 kept[:, start:stop] = now
             before = outputs[:, start:]
         if keeps:
-            ctx.save_for_backward(x, kept, outputs, hidden, cell)
-            ctx.counts, ctx.weight, ctx.input_dtype = counts, weight, inputs.dtype
+            of_both = weight.of_input, weight.of_hidden
+            ctx.save_for_backward(x, kept, outputs, hidden, cell, *of_both)
+            ctx.counts, ctx.parts, ctx.dtypes = counts, weight.parts, (inputs.dtype, bias.dtype)
             ctx.set_materialize_grads(False)
         last = outputs[:, _last_places(counts)].to(hidden.dtype)
         return outputs[:, :num_tokens], last, work[:, :, 5 * size :].to(cell.dtype, copy=True)
@@ -295,12 +302,12 @@ class _Run(torch.autograd.Function):
     def backward(
         ctx: Any, d_outputs: Tensor | None, d_hidden: Tensor | None, d_cell: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        x, kept, outputs, hidden, cell = ctx.saved_tensors
-        counts, weight = ctx.counts, ctx.weight
+        x, kept, outputs, hidden, cell, of_input, of_hidden = ctx.saved_tensors
+        counts, (input_dtype, dtype) = ctx.counts, ctx.dtypes
         (directions, most, size), num_tokens = cell.shape, kept.size(1)
         rows, input_size = x.shape[1:]
         slices = _slices(counts)
-        work = weight.bias.new_empty(directions, most, 5 * size)
+        work = cell.new_empty(directions, most, 5 * size, dtype=dtype)
         d_work = torch.empty_like(work[:, :, : 4 * size])
         # A sentence's row holds what came from behind its last token until the loop is there.
         d_h_all, d_c_all = (
@@ -319,26 +326,27 @@ class _Run(torch.autograd.Function):
             now.copy_(kept[:, start:stop, : 5 * size])
             i, f, g, o, t = now.chunk(5, dim=2)
             d_gates = d_work[:, :count]
-            d_i, d_f, d_g, d_o = d_gates.chunk(4, dim=2)
-            torch.addcmul(d_h, d_h, t, value=-2.0, out=d_o)
-            d_c.add_(torch.ops.aten.sigmoid_backward(d_h.mul_(o), t), alpha=4.0)
-            torch.addcmul(d_c, d_c, g, value=-2.0, out=d_i)
+            d_i, d_f, _, d_o = d_gates.chunk(4, dim=2)
+            torch.mul(d_h, t, out=d_o)
+            d_c.add_(torch.ops.aten.tanh_backward(d_h.mul_(o), t))
+            torch.mul(d_c, g, out=d_i)
             begin = slices[step - 1][0]
             before = kept[:, begin : begin + count, 5 * size :] if step else cell
             torch.mul(d_c, before, out=d_f)
-            torch.mul(d_c, i, out=d_g).mul_(4.0)
-            d_a[:, start:stop] = torch.ops.aten.sigmoid_backward(d_gates, now[:, :, : 4 * size])
+            d_step = torch.ops.aten.sigmoid_backward(d_gates, now[:, :, : 4 * size])
+            d_step[:, :, 2 * size : 3 * size] = torch.ops.aten.tanh_backward(d_c * i, g)
+            d_a[:, start:stop] = d_step
             d_c.mul_(f)
             if step or ctx.needs_input_grad[1]:
-                d_h.copy_(torch.bmm(d_a[:, start : start + width], weight.of_hidden)[:, :count])
+                d_h.copy_(torch.bmm(d_a[:, start : start + width], of_hidden)[:, :count])
         z = x.new_zeros(directions, rows, input_size + size)
         z[:, :, :input_size] = x
         z[:, :most, input_size:] = hidden
         z[:, most:num_tokens, input_size:] = outputs[:, _places_before(counts)]
-        weight.parts.leave(z, d_a)
+        ctx.parts.leave(z, d_a)
         d_inputs = None
         if ctx.needs_input_grad[0]:
-            d_inputs = torch.bmm(d_a, weight.of_input)[:, :num_tokens].to(ctx.input_dtype)
+            d_inputs = torch.bmm(d_a, of_input)[:, :num_tokens].to(input_dtype)
         return d_inputs, d_h_all.to(hidden.dtype), d_c_all.to(cell.dtype), *[None] * 4
 
 
