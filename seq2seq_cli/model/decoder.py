@@ -13,7 +13,8 @@ from seq2seq_cli.config.model import DecoderConfig, NoAttention
 from seq2seq_cli.model.attention import Attention, Memory
 from seq2seq_cli.model.deferred import SharedWeight, product_dtype, shared_linear
 from seq2seq_cli.model.dropout import Dropout, Embedding
-from seq2seq_cli.model.lstm import LSTMState, Shared, StackedLSTM
+from seq2seq_cli.model.layers import Shared, StackedLSTM
+from seq2seq_cli.model.lstm import LSTMState
 
 
 class DecoderState(NamedTuple):

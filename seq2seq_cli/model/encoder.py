@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from seq2seq_cli.config.model import EncoderConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
 from seq2seq_cli.model.dropout import Dropout, Embedding
-from seq2seq_cli.model.lstm import EncoderLayer, LSTMState, layer_norms
+from seq2seq_cli.model.layers import EncoderLayer, layer_norms
+from seq2seq_cli.model.lstm import LSTMState
 from seq2seq_cli.model.packing import Packing
 
 
