@@ -26,7 +26,7 @@ from seq2seq_cli.command_line import (
     import_torch,
     reporting,
 )
-from seq2seq_cli.config import DECODING_BATCH_SIZE
+from seq2seq_cli.config import DECODING_HYPOTHESES, SCORING_BATCH_SIZE
 from seq2seq_cli.console import json_line, log_to
 from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.locate import RUNS_DIR, check_can_hold_run, locate_models
@@ -315,7 +315,13 @@ def translate(
     precision: Precision = "float32",
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, max=1_000_000, metavar="N", help="Sentences translated at a time."),
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="Sentences translated at a time; otherwise as many as have "
+            f"{DECODING_HYPOTHESES} hypotheses.",
+        ),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -371,13 +377,13 @@ def translate(
         from seq2seq_cli.decoding.translator import TranslationOptions, Translator
         from seq2seq_cli.device import resolve_device, resolve_precision
 
-        batch_size = batch_size or DECODING_BATCH_SIZE
+        scored_at_a_time = batch_size or SCORING_BATCH_SIZE
         device = resolve_device(device_name)
         files = [location.file for location in locations]
         translator = Translator.load(files, device, resolve_precision(precision, device))
         if targets:
             pairs = lines_beside(targets, lines)
-            scores = translator.score(pairs, batch_size)
+            scores = translator.score(pairs, scored_at_a_time)
             write_lines(score_lines(pairs, scores, as_json=as_json), output)
             return
         if nbest_list:
@@ -386,7 +392,7 @@ def translate(
             sources = list(lines)
             weight = 0.5 if rescore_weight is None else rescore_weight
             entries = read_nbest(nbest_list, len(sources))
-            groups = rescored(translator, sources, entries, weight, batch_size)
+            groups = rescored(translator, sources, entries, weight, scored_at_a_time)
             shown = rescored_lines(sources, groups, n_best=n_best or 1, as_json=as_json)
             write_lines(shown, output)
             return

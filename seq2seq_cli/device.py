@@ -36,8 +36,13 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     auto is bfloat16 on a CPU that multiplies it in hardware (where the tutorial model trains about
     1.7 times as fast), and float32 elsewhere.
 
-    Raises DeviceError when bfloat16 is asked for and the device cannot train with it.
+    Raises DeviceError when bfloat16 is asked for and the device cannot train with it, and for int8,
+    which is for translating, on another device than the CPU.
     """
+    if name == "int8":
+        if device.type != "cpu":
+            raise DeviceError(f"precision int8 is for the CPU, not for {device}")
+        return torch.int8
     if name == "float32":
         return torch.float32
     fast = device.type == "cpu" and _cpu_multiplies_bfloat16()
@@ -74,7 +79,12 @@ def _can_use_bfloat16(device: torch.device) -> bool:
 def autocast(
     device: torch.device, precision: torch.dtype
 ) -> contextlib.AbstractContextManager[object]:
-    """Compute products in `precision` inside the block; weights and the loss stay in float32."""
+    """Compute products in `precision` inside the block; weights and the loss stay in float32.
+
+    With int8, products that are not of weights are in the best other type.
+    """
+    if precision == torch.int8:
+        precision = resolve_precision("auto", device)
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, precision)

@@ -16,8 +16,11 @@ from seq2seq_cli.config.model import ModelConfig, TrainedModelConfig
 from seq2seq_cli.config.sections import DeviceName, Section, Seed, Whole, mistake
 from seq2seq_cli.config.training import TrainingConfig, ValidationConfig
 
-DECODING_BATCH_SIZE = 64
-"""Sentences that are translated or scored at a time, unless asked otherwise."""
+SCORING_BATCH_SIZE = 64
+"""Sentence pairs that are scored at a time, unless asked otherwise."""
+DECODING_HYPOTHESES = 640
+"""As many sentences are translated at a time, unless asked otherwise, as have this many hypotheses:
+with fewer rows a product takes longer for each."""
 
 
 class DecodingConfig(Section):

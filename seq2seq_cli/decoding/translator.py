@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from seq2seq_cli.config import DECODING_BATCH_SIZE
+from seq2seq_cli.config import DECODING_HYPOTHESES, SCORING_BATCH_SIZE
 from seq2seq_cli.data.batching import Batch, make_batch
 from seq2seq_cli.data.vocabulary import EOS_ID, SOS_ID, SPECIAL_TOKENS, UNK_ID, Ids, Vocabulary
 from seq2seq_cli.decoding.beam_search import (
@@ -28,6 +28,7 @@ from seq2seq_cli.decoding.unknown_words import replace_unknown
 from seq2seq_cli.device import autocast
 from seq2seq_cli.errors import ModelFileError, UsageError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
+from seq2seq_cli.model.quantized import int8_products
 from seq2seq_cli.model.scoring import evaluating
 from seq2seq_cli.randomness import generator
 
@@ -35,9 +36,9 @@ logger = logging.getLogger("seq2seq")
 
 _T = TypeVar("_T")
 
-# Lines are read, sorted by length and translated this many batches at a time: memory stays bounded
-# and batches stay even.
-POOL_BATCHES = 20
+# Lines are read, sorted by length and translated this many at a time, or a batch of them where that
+# is more: memory stays bounded and batches stay even.
+POOL_LINES = 1_500
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class TranslationOptions:
     replacements: Mapping[str, str] | None = None
     """Put a word for every <unk>: this dictionary's for the source word that the model looked at,
     or that word itself."""
-    batch_size: int = DECODING_BATCH_SIZE
+    batch_size: int | None = None
+    """Sentences translated at a time; None: as many as have `DECODING_HYPOTHESES`."""
 
 
 @dataclass(frozen=True)
@@ -169,27 +171,27 @@ class Translator:
         """
         options = options or TranslationOptions()
         search = self._search_options(options)
-        lines = iter(lines)
+        batch_size = options.batch_size or max(1, DECODING_HYPOTHESES // search.beam_size)
         num_done = 0
-        while pool := list(islice(lines, options.batch_size * POOL_BATCHES)):
-            yield from self._translate_pool(pool, num_done, search, options)
+        for pool in _pools(lines, batch_size):
+            yield from self._translate_pool(pool, num_done, batch_size, search, options)
             num_done += len(pool)
 
     def score(
-        self, pairs: Iterable[tuple[str, str]], batch_size: int = DECODING_BATCH_SIZE
+        self, pairs: Iterable[tuple[str, str]], batch_size: int = SCORING_BATCH_SIZE
     ) -> Iterator[Score]:
         """How probable each (source, target) is, in their order.
 
         Raises ModelFileError for weights that are no numbers.
         """
-        pairs = iter(pairs)
-        while pool := list(islice(pairs, batch_size * POOL_BATCHES)):
+        for pool in _pools(pairs, batch_size):
             yield from self._score_pool(pool, batch_size)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Inside the block the models drop nothing out and compute in `precision`."""
-        with evaluating(self.ensemble.models), autocast(self.device, self.precision):
+        int8 = int8_products() if self.precision == torch.int8 else nullcontext()
+        with evaluating(self.ensemble.models), int8, autocast(self.device, self.precision):
             yield
 
     def _search_options(self, options: TranslationOptions) -> SearchOptions:
@@ -216,13 +218,18 @@ class Translator:
         )
 
     def _translate_pool(
-        self, lines: list[str], num_before: int, search: SearchOptions, options: TranslationOptions
+        self,
+        lines: list[str],
+        num_before: int,
+        batch_size: int,
+        search: SearchOptions,
+        options: TranslationOptions,
     ) -> list[Translation]:
         sources = [_Sources(file, lines) for file in self.files]
         ratio = self.file.config.decoding.max_length_ratio
         found: dict[int, list[Hypothesis]] = {}
         with self.computing():
-            for chosen in _even_batches(sources, options.batch_size):
+            for chosen in _even_batches(sources, batch_size):
                 batches = [source.batch(chosen) for source in sources]
                 limits = length_limits(batches[0], ratio, options.max_length)
                 # A line's draws are its own, whatever is translated beside it.
@@ -339,6 +346,13 @@ class _Sources:
             "unknown_words": bool((self.ids[index] == UNK_ID).any()),
         }
         return [name for name, is_set in flags.items() if is_set]
+
+
+def _pools(items: Iterable[_T], batch_size: int) -> Iterator[list[_T]]:
+    """What is sorted and cut into batches at a time."""
+    items = iter(items)
+    while pool := list(islice(items, max(POOL_LINES, batch_size))):
+        yield pool
 
 
 def _even_batches(

@@ -9,7 +9,7 @@ from typing import Any
 
 from sacrebleu.metrics.bleu import BLEU
 
-from seq2seq_cli.config import DECODING_BATCH_SIZE
+from seq2seq_cli.config import SCORING_BATCH_SIZE
 from seq2seq_cli.console import progress_bar
 from seq2seq_cli.data.batching import FlatIds, FlatPairs, ordered_batches, pairs_batch
 from seq2seq_cli.decoding.translator import TranslationOptions, Translator
@@ -97,7 +97,7 @@ def text_losses(translator: Translator, texts: Sequence[tuple[str, str]]) -> Los
             pairs_batch(pairs, indices, reverse_source=file.config.data.reverse_source)
             for file, pairs in zip(translator.files, corpora, strict=True)
         ]
-        for indices in ordered_batches(corpora[0], DECODING_BATCH_SIZE, "sentences")
+        for indices in ordered_batches(corpora[0], SCORING_BATCH_SIZE, "sentences")
     )
     with translator.computing():
         return translator.ensemble.losses(batches, translator.device)

@@ -15,6 +15,7 @@ from seq2seq_cli.model.deferred import SharedWeight, product_dtype, shared_linea
 from seq2seq_cli.model.dropout import Dropout, Embedding
 from seq2seq_cli.model.layers import Shared, StackedLSTM
 from seq2seq_cli.model.lstm import LSTMState
+from seq2seq_cli.model.quantized import Int8Matrix, wants_int8
 
 
 class DecoderState(NamedTuple):
@@ -47,6 +48,8 @@ class Pass(NamedTuple):
     output: Tensor | None
     matrix: Tensor
     """(vocabulary, output_size): the output layer's"""
+    rounded: Int8Matrix | None
+    """It again, where products are in 8-bit integers."""
 
 
 class Decoder(nn.Module):
@@ -112,6 +115,7 @@ class Decoder(nn.Module):
             shared_linear(self.readout),
             self.output_dropout.draw(batch, self.output_size, device),
             self.output.weight.to(product_dtype(self.output.weight)),
+            Int8Matrix(self.output.weight) if wants_int8() else None,
         )
 
     def forward(
@@ -184,6 +188,8 @@ class Decoder(nn.Module):
     def logits(self, outputs: Tensor, shared: Pass) -> Tensor:
         """(rows, output_size) to (rows, vocabulary), in the bias' type as the loss takes them."""
         bias = self.output.bias
+        if shared.rounded:
+            return shared.rounded.product(outputs).add_(bias)
         return F.linear(outputs.to(shared.matrix.dtype), shared.matrix).to(bias.dtype).add_(bias)
 
     def _read_out(self, read: Tensor, shared: Pass) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from seq2seq_cli.model.quantized import Int8Matrix, wants_int8
+
 
 class GradientParts:
     """What the gradient of a weight matrix is made of: the inputs and the gradients of the outputs
@@ -56,11 +58,23 @@ class SharedWeight:
         return outputs
 
 
+class _Int8Weight(SharedWeight):
+    """One in 8-bit integers."""
+
+    def __init__(self, matrix: Tensor, bias: Tensor) -> None:
+        super().__init__(matrix, bias)
+        self._rounded = Int8Matrix(matrix)
+
+    def linear(self, inputs: Tensor) -> Tensor:
+        return self._rounded.product(inputs).add_(self.bias).to(self.matrix.dtype)
+
+
 def shared_linear(layer: nn.Linear | None) -> SharedWeight | None:
     """The weights of a layer, if there is one, for any number of calls."""
     if layer is None:
         return None
-    return SharedWeight(layer.weight.to(product_dtype(layer.weight)), layer.bias)
+    kind = _Int8Weight if wants_int8() else SharedWeight
+    return kind(layer.weight.to(product_dtype(layer.weight)), layer.bias)
 
 
 def product_dtype(weight: Tensor) -> torch.dtype:

@@ -41,6 +41,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 from seq2seq_cli.model.deferred import SharedWeight, product_dtype
+from seq2seq_cli.model.quantized import Int8Matrix, wants_int8
 
 
 class LSTMState(NamedTuple):
@@ -76,10 +77,43 @@ class LayerWeight(SharedWeight):
             part.contiguous() for part in torch.split(self.matrix.detach(), sizes, dim=2)
         )
 
+    def from_inputs(self, inputs: Tensor) -> Tensor:
+        """W_x x + b, (directions, rows, 4 * size)."""
+        bias = self.bias.to(inputs.dtype).unsqueeze(1)
+        return torch.baddbmm(bias, inputs, self.of_input.transpose(1, 2))
+
+    def from_hidden(self, hidden: Tensor) -> Tensor:
+        """W_h h, (directions, rows, 4 * size)."""
+        return torch.bmm(hidden, self.of_hidden.transpose(1, 2))
+
+
+class _Int8LayerWeight(LayerWeight):
+    """One in 8-bit integers."""
+
+    def __init__(self, directions: Sequence[nn.LSTM]) -> None:
+        super().__init__(directions)
+        self._of_input, self._of_hidden = (
+            [Int8Matrix(matrix) for matrix in part] for part in (self.of_input, self.of_hidden)
+        )
+
+    def from_inputs(self, inputs: Tensor) -> Tensor:
+        return _products(self._of_input, inputs).add_(self.bias.unsqueeze(1))
+
+    def from_hidden(self, hidden: Tensor) -> Tensor:
+        return _products(self._of_hidden, hidden)
+
+
+def _products(matrices: Sequence[Int8Matrix], inputs: Tensor) -> Tensor:
+    """Of each direction's matrix with its inputs."""
+    found = [matrix.product(rows) for matrix, rows in zip(matrices, inputs, strict=True)]
+    return torch.stack(found) if len(found) > 1 else found[0].unsqueeze(0)
+
 
 def layer_weight(directions: Sequence[nn.LSTM]) -> LayerWeight | None:
     """What `run_layer` wants as weight; None where cuDNN has its own way with them."""
-    return None if directions[0].weight_ih_l0.is_cuda else LayerWeight(directions)
+    if directions[0].weight_ih_l0.is_cuda:
+        return None
+    return (_Int8LayerWeight if wants_int8() else LayerWeight)(directions)
 
 
 def run_layer(
@@ -134,10 +168,7 @@ class _Run(torch.autograd.Function):
         x = matrix.new_empty(directions, rows, input_size)
         x[:, :num_tokens] = inputs
         x[:, num_tokens:] = 0.0
-        from_inputs = torch.baddbmm(
-            bias.to(matrix.dtype).unsqueeze(1), x, weight.of_input.transpose(1, 2)
-        )
-        of_hidden = weight.of_hidden.transpose(1, 2)
+        from_inputs = weight.from_inputs(x)
         keeps = any(ctx.needs_input_grad)
         kept = matrix.new_empty(directions, num_tokens if keeps else 0, 6 * size)
         outputs = matrix.new_empty(directions, rows, size)
@@ -152,7 +183,7 @@ class _Run(torch.autograd.Function):
             now = work[:, :count]
             gates = now[:, :, : 4 * size]
             i, f, g, o, t, c = now.chunk(6, dim=2)
-            gates.copy_(torch.bmm(before[:, :width], of_hidden)[:, :count])
+            gates.copy_(weight.from_hidden(before[:, :width])[:, :count])
             gates.add_(from_inputs[:, start:stop])
             g.mul_(-2.0)
             gates.sigmoid_()

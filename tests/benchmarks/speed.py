@@ -308,7 +308,7 @@ def main(device: str, environments: Path) -> None:
         learning: list[Side] = [plain, deep, *others[:1]]
         for side in learning:
             side.learn()
-        # What it has learned is translated with in both precisions.
+        # What it has learned is translated with in every precision.
         translators: list[Side] = [
             Ours(
                 f"seq2seq, deep, {precision}",
@@ -318,7 +318,7 @@ def main(device: str, environments: Path) -> None:
                 precision=precision,
                 device=device,
             )
-            for precision in precisions(device)
+            for precision in [*precisions(device), *(["int8"] if device == "cpu" else [])]
         ]
         head = ("", "tokens/s", "", "sentences/s", "mean length")
         rows = translation_rows([plain, *translators], 1)

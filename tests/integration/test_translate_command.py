@@ -157,18 +157,22 @@ def test_options_of_every_command(trained: Trained) -> None:
     assert "Traceback" in translate(trained, "--debug", "--input", "nowhere").err
 
 
-def test_precision_is_asked_for(trained: Trained) -> None:
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_precision_is_asked_for(precision: str, trained: Trained) -> None:
     exact = translate(trained, "--json", SENTENCES[0])
-    rounded = translate(trained, "--json", "--precision", "bfloat16", SENTENCES[0])
-    for precision in ("float32", "auto"):
-        assert translate(trained, "--precision", precision, SENTENCES[0]).code == 0
+    rounded = translate(trained, "--json", "--precision", precision, SENTENCES[0])
 
     one, other = (json.loads(result.out)["score"] for result in (exact, rounded))
     assert one != other
     assert one == pytest.approx(other, rel=0.05)
 
+
+def test_there_are_four_precisions(trained: Trained) -> None:
+    for precision in ("float32", "auto"):
+        assert translate(trained, "--precision", precision, SENTENCES[0]).code == 0
+
     refused = translate(trained, "--precision", "float16", SENTENCES[0])
-    assert_refused(refused, "--precision float16: there are auto, float32 and bfloat16")
+    assert_refused(refused, "--precision float16: there are auto, float32, bfloat16 and int8")
 
 
 # ---------------------------------------------------------------- which model

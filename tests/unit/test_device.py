@@ -61,6 +61,8 @@ def test_a_device_that_is_not_there(
         (True, False, "auto", torch.float32),
         (False, True, "auto", torch.float32),
         (False, True, "bfloat16", torch.bfloat16),
+        (True, True, "int8", torch.int8),
+        (False, False, "int8", torch.int8),
     ],
 )
 def test_precision_on_cpu(
@@ -81,6 +83,22 @@ def test_bfloat16_where_it_does_not_work_is_refused(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(DeviceError, match="bfloat16 does not work on cpu here; there is: float32"):
         device.resolve_precision("bfloat16", CPU)
+
+
+def test_int8_elsewhere_is_refused() -> None:
+    with pytest.raises(DeviceError, match="precision int8 is for the CPU, not for cuda:1"):
+        device.resolve_precision("int8", torch.device("cuda:1"))
+
+
+@pytest.mark.parametrize("other", [torch.float32, torch.bfloat16])
+def test_with_int8_other_products_are_in_the_best_other_type(
+    other: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = other == torch.bfloat16
+    monkeypatch.setattr(device, "_cpu_multiplies_bfloat16", lambda: fast)
+
+    with device.autocast(CPU, torch.int8):
+        assert torch.nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == other
 
 
 def test_autocast_computes_products_in_the_precision() -> None:

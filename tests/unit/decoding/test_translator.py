@@ -81,7 +81,7 @@ def test_the_batch_size_changes_nothing(
     lines = [" ".join(f"s{(i * j) % 17}" for j in range(i % 9)) for i in range(40)]
     options: dict[str, Any] = {"n_best": 2, "max_length": 8, "temperature": temperature}
     expected = translate(lines, batch_size=16, **options)
-    monkeypatch.setattr(translator_module, "POOL_BATCHES", 5)
+    monkeypatch.setattr(translator_module, "POOL_LINES", 7)
 
     found = translate(lines, batch_size=batch_size, **options)
 
@@ -90,11 +90,12 @@ def test_the_batch_size_changes_nothing(
     assert scores(found) == pytest.approx(scores(expected), rel=1e-4)
 
 
-def test_lines_are_taken_as_they_are_needed() -> None:
+def test_lines_are_taken_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     def endless() -> Iterator[str]:
         while True:
             yield "s1 s2"
 
+    monkeypatch.setattr(translator_module, "POOL_LINES", 4)
     translations = translator().translate(endless(), TranslationOptions(batch_size=2))
 
     assert next(translations).best.text == next(translations).best.text
@@ -403,7 +404,7 @@ def test_a_pair_scores_the_same_in_any_batch(
     ]
     subject = translator("before")
     alone = [next(subject.score([pair])) for pair in pairs]
-    monkeypatch.setattr(translator_module, "POOL_BATCHES", 2)
+    monkeypatch.setattr(translator_module, "POOL_LINES", 10)
 
     found = list(subject.score(pairs, batch_size))
 
