@@ -319,8 +319,8 @@ def translate(
             min=1,
             max=1_000_000,
             metavar="N",
-            help="Sentences translated at a time; otherwise as many as have "
-            f"{DECODING_HYPOTHESES} hypotheses.",
+            help=f"Sentences at a time; otherwise what has {DECODING_HYPOTHESES} hypotheses, or "
+            f"{SCORING_BATCH_SIZE} pairs to score.",
         ),
     ] = None,
     as_json: AsJson = False,

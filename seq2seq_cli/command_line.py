@@ -40,12 +40,12 @@ Precision = Annotated[
         callback=_known_precision,
         metavar="P",
         help="float32, bfloat16 (faster on CPUs that have it), auto (bfloat16 on such CPUs), or "
-        "int8 (faster still, on CPUs only).",
+        "int8 (for search; faster still, on CPUs with instructions for it).",
     ),
 ]
 
 _TO_SAVE_MEMORY = (
-    "lower training.batch_size (or --batch-size, --beam-size) or the sizes of the model; "
+    "lower training.batch_size (or --batch-size) or the sizes of the model; "
     "`seq2seq train --dry-run` measures what a config takes"
 )
 
@@ -97,23 +97,24 @@ _TORCH_SETTINGS = {
     # them, half a gigabyte. Making it again takes no longer.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
     "LRU_CACHE_CAPACITY": "16",
-    # How long a thread that waits for the others keeps its core busy: .2 ms instead of several. A
-    # step waits thousands of times, and beside another busy program each could take a time slice.
+    # How long a thread that waits for the others keeps its core busy: a fraction of a millisecond
+    # instead of several. A step waits thousands of times, and beside another busy program each
+    # wait could take a time slice.
     "GOMP_SPINCOUNT": "10000",
 }
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 1 << 30
 
 
 def _keep_freed_memory() -> None:
-    """Let what a step of decoding has freed be there for the next one's large tensors, where the
-    allocator is glibc's: asking the system for it again takes a quarter of greedy search's time."""
+    """Let what a step of search has freed be there for the next one's large tensors, where the
+    allocator is glibc's: asking the system for it again takes a quarter of greedy search's time.
+    (Training is as fast without.)"""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    # The most that it takes: 32 MB.
+    if mallopt is not None and mallopt(_M_MMAP_THRESHOLD, 1 << 25):
+        mallopt(_M_TRIM_THRESHOLD, 1 << 28)
 
 
 def import_torch() -> None:

@@ -37,11 +37,13 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     1.7 times as fast), and float32 elsewhere.
 
     Raises DeviceError when bfloat16 is asked for and the device cannot train with it, and for int8,
-    which is for translating, on another device than the CPU.
+    which is for search, on a GPU or a CPU without the instructions.
     """
     if name == "int8":
         if device.type != "cpu":
-            raise DeviceError(f"precision int8 is for the CPU, not for {device}")
+            raise DeviceError(f"precision int8 is for the CPU, not for {device}; --device cpu")
+        if not _cpu_multiplies_int8():
+            raise DeviceError("precision int8 gives wrong sums on this CPU; there is: float32")
         return torch.int8
     if name == "float32":
         return torch.float32
@@ -58,6 +60,12 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 def _cpu_multiplies_bfloat16() -> bool:
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _cpu_multiplies_int8() -> bool:
+    """Whether sums are right: CPUs with AVX2 alone add pairs of products up in 16 bits."""
+    most = torch.full((64, 64), 127, dtype=torch.int8)
+    return bool((torch._int_mm(most, most) == 64 * 127**2).all())
 
 
 def _can_use_bfloat16(device: torch.device) -> bool:
@@ -81,7 +89,7 @@ def autocast(
 ) -> contextlib.AbstractContextManager[object]:
     """Compute products in `precision` inside the block; weights and the loss stay in float32.
 
-    With int8, products that are not of weights are in the best other type.
+    int8 is what search asks `int8_products` for; all else is then in the best other type.
     """
     if precision == torch.int8:
         precision = resolve_precision("auto", device)

@@ -21,6 +21,8 @@ SCORING_BATCH_SIZE = 64
 DECODING_HYPOTHESES = 640
 """As many sentences are translated at a time, unless asked otherwise, as have this many hypotheses:
 with fewer rows a product takes longer for each."""
+DECODING_TOKENS = 10_000
+"""They have no more source tokens than this, for the sake of memory."""
 
 
 class DecodingConfig(Section):

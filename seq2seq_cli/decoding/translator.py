@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from seq2seq_cli.config import DECODING_HYPOTHESES, SCORING_BATCH_SIZE
+from seq2seq_cli.config import DECODING_HYPOTHESES, DECODING_TOKENS, SCORING_BATCH_SIZE
 from seq2seq_cli.data.batching import Batch, make_batch
 from seq2seq_cli.data.vocabulary import EOS_ID, SOS_ID, SPECIAL_TOKENS, UNK_ID, Ids, Vocabulary
 from seq2seq_cli.decoding.beam_search import (
@@ -36,9 +36,9 @@ logger = logging.getLogger("seq2seq")
 
 _T = TypeVar("_T")
 
-# Lines are read, sorted by length and translated this many at a time, or a batch of them where that
-# is more: memory stays bounded and batches stay even.
-POOL_LINES = 1_500
+# Lines are read, sorted by length and translated this many batches at a time: memory stays bounded
+# and batches stay even.
+POOL_BATCHES = 10
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class TranslationOptions:
     """Put a word for every <unk>: this dictionary's for the source word that the model looked at,
     or that word itself."""
     batch_size: int | None = None
-    """Sentences translated at a time; None: as many as have `DECODING_HYPOTHESES`."""
+    """Sentences translated at a time; None: as many as have `DECODING_HYPOTHESES` and no more than
+    `DECODING_TOKENS`."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Translator:
         device: torch.device,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        """precision: that products are computed in."""
+        """precision: that products are computed in; int8 is for search, scores of given texts are
+        then computed in the best other type."""
         self.files = list(files)
         self.device = device
         self.precision = precision
@@ -190,8 +192,7 @@ class Translator:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Inside the block the models drop nothing out and compute in `precision`."""
-        int8 = int8_products() if self.precision == torch.int8 else nullcontext()
-        with evaluating(self.ensemble.models), int8, autocast(self.device, self.precision):
+        with evaluating(self.ensemble.models), autocast(self.device, self.precision):
             yield
 
     def _search_options(self, options: TranslationOptions) -> SearchOptions:
@@ -228,8 +229,10 @@ class Translator:
         sources = [_Sources(file, lines) for file in self.files]
         ratio = self.file.config.decoding.max_length_ratio
         found: dict[int, list[Hypothesis]] = {}
-        with self.computing():
-            for chosen in _even_batches(sources, batch_size):
+        max_tokens = None if options.batch_size else DECODING_TOKENS
+        int8 = int8_products() if self.precision == torch.int8 else nullcontext()
+        with self.computing(), int8:
+            for chosen in _even_batches(sources, batch_size, max_tokens):
                 batches = [source.batch(chosen) for source in sources]
                 limits = length_limits(batches[0], ratio, options.max_length)
                 # A line's draws are its own, whatever is translated beside it.
@@ -286,7 +289,8 @@ class Translator:
         targets = [self.file.target.encode_translation(target) for _, target in pairs]
         scores = [-math.inf if len(target) else 0.0 for target in targets]
         with self.computing(), torch.inference_mode():
-            for chosen in _even_batches(sources, batch_size, [len(ids) for ids in targets]):
+            lengths = [len(ids) for ids in targets]
+            for chosen in _even_batches(sources, batch_size, target_lengths=lengths):
                 wanted = [targets[i] for i in chosen]
                 batches = [source.batch(chosen, wanted).to(self.device) for source in sources]
                 log_probs = self.ensemble.token_log_probs(batches)
@@ -351,21 +355,32 @@ class _Sources:
 def _pools(items: Iterable[_T], batch_size: int) -> Iterator[list[_T]]:
     """What is sorted and cut into batches at a time."""
     items = iter(items)
-    while pool := list(islice(items, max(POOL_LINES, batch_size))):
+    while pool := list(islice(items, batch_size * POOL_BATCHES)):
         yield pool
 
 
 def _even_batches(
-    sources: Sequence[_Sources], batch_size: int, target_lengths: Sequence[int] = ()
+    sources: Sequence[_Sources],
+    batch_size: int,
+    max_tokens: int | None = None,
+    target_lengths: Sequence[int] = (),
 ) -> Iterator[list[int]]:
-    """Numbers of the lines that have tokens, in batches of similar lengths."""
+    """Numbers of the lines that have tokens, in batches of similar lengths.
+
+    max_tokens: of the first model's source, padding counted."""
     lengths = list(zip(*([len(ids) for ids in source.ids] for source in sources), strict=True))
     order = sorted(
         (i for i, each in enumerate(lengths) if all(each)),
         key=lambda i: (lengths[i], target_lengths[i] if target_lengths else 0),
     )
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    for stop, index in enumerate(order):
+        fits = max_tokens is None or (stop + 1 - start) * lengths[index][0] <= max_tokens
+        if stop > start and (stop - start == batch_size or not fits):
+            yield order[start:stop]
+            start = stop
+    if order[start:]:
+        yield order[start:]
 
 
 def _difference(one: Vocabulary, other: Vocabulary) -> str | None:

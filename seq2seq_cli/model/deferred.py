@@ -61,9 +61,9 @@ class SharedWeight:
 class _Int8Weight(SharedWeight):
     """One in 8-bit integers."""
 
-    def __init__(self, matrix: Tensor, bias: Tensor) -> None:
-        super().__init__(matrix, bias)
-        self._rounded = Int8Matrix(matrix)
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.weight.to(product_dtype(layer.weight)), layer.bias)
+        self._rounded = Int8Matrix(layer.weight)
 
     def linear(self, inputs: Tensor) -> Tensor:
         return self._rounded.product(inputs).add_(self.bias).to(self.matrix.dtype)
@@ -73,8 +73,9 @@ def shared_linear(layer: nn.Linear | None) -> SharedWeight | None:
     """The weights of a layer, if there is one, for any number of calls."""
     if layer is None:
         return None
-    kind = _Int8Weight if wants_int8() else SharedWeight
-    return kind(layer.weight.to(product_dtype(layer.weight)), layer.bias)
+    if wants_int8():
+        return _Int8Weight(layer)
+    return SharedWeight(layer.weight.to(product_dtype(layer.weight)), layer.bias)
 
 
 def product_dtype(weight: Tensor) -> torch.dtype:

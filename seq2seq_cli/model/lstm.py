@@ -22,10 +22,10 @@ Only d_h' and d_c' have to be made token by token; d_x and d_W wait and become o
 all tokens. tanh(y) = 1 - 2 s(-2 y), which is faster, so that one vectorised pass makes all four
 gates.
 
-Products are computed in the type of W. They and the gradients of W and b are rounded to it, and in
-it outputs are kept, and what the backward pass reads of gates and cells; all else, the running cell
-state and its gradients included, is in float32 at least. What W_x and b add to a is one product
-over all tokens, W_h's are one for each step.
+Products are computed in the type of W (search may ask for 8-bit integers, `quantized`). They and
+the gradients of W and b are rounded to it, and in it outputs are kept, and what the backward pass
+reads of gates and cells; all else, the running cell state and its gradients included, is in float32
+at least. What W_x and b add to a is one product over all tokens, W_h's are one for each step.
 """
 
 from __future__ import annotations
@@ -92,8 +92,9 @@ class _Int8LayerWeight(LayerWeight):
 
     def __init__(self, directions: Sequence[nn.LSTM]) -> None:
         super().__init__(directions)
+        weights = [list(lstm.parameters())[:2] for lstm in directions]
         self._of_input, self._of_hidden = (
-            [Int8Matrix(matrix) for matrix in part] for part in (self.of_input, self.of_hidden)
+            [Int8Matrix(matrix) for matrix in part] for part in zip(*weights, strict=True)
         )
 
     def from_inputs(self, inputs: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Products in 8-bit integers, for decoding on CPUs: about twice as fast as in bfloat16 where they
-are added up in hardware.
+"""Products in 8-bit integers, for search on CPUs: about twice as fast as in bfloat16 where they are
+added up in hardware.
 
-Each row of a matrix W is rounded once to 255 steps of its own size, and so is each token's x when
-it comes; the sum between them is exact, in 32 bits:
+Each row of a matrix W is rounded to 255 steps of its own size once for a batch, and so is each
+token's x when it comes; the sum between them is exact, in 32 bits:
 
     s_i = max_j |W_ij| / 127        t = max_j |x_j| / 127
     (W x)_i = s_i t sum_j round(W_ij / s_i) round(x_j / t), but for the rounding
@@ -40,16 +40,16 @@ class Int8Matrix:
 
     def __init__(self, matrix: Tensor) -> None:
         """matrix: (outputs, inputs)"""
-        rounded, scales = _rounded(matrix)
+        rounded, scales = _to_int8(matrix)
         self._columns, self._scales = rounded.t(), scales.t()
 
     def product(self, inputs: Tensor) -> Tensor:
         """(tokens, inputs) to (tokens, outputs), in float32."""
-        rounded, scales = _rounded(inputs)
+        rounded, scales = _to_int8(inputs)
         return torch._int_mm(rounded, self._columns).float().mul_(scales).mul_(self._scales)
 
 
-def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+def _to_int8(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Integers from -127 to 127, and the size of each row's steps, (rows, 1) in float32."""
     rows = rows.float()
     scales = rows.abs().amax(dim=1, keepdim=True).div_(127.0)

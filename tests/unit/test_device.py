@@ -61,8 +61,6 @@ def test_a_device_that_is_not_there(
         (True, False, "auto", torch.float32),
         (False, True, "auto", torch.float32),
         (False, True, "bfloat16", torch.bfloat16),
-        (True, True, "int8", torch.int8),
-        (False, False, "int8", torch.int8),
     ],
 )
 def test_precision_on_cpu(
@@ -85,8 +83,20 @@ def test_bfloat16_where_it_does_not_work_is_refused(monkeypatch: pytest.MonkeyPa
         device.resolve_precision("bfloat16", CPU)
 
 
-def test_int8_elsewhere_is_refused() -> None:
-    with pytest.raises(DeviceError, match="precision int8 is for the CPU, not for cuda:1"):
+def test_int8_where_its_sums_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "_int_mm", lambda one, other: one.int() @ other.int())
+    assert device.resolve_precision("int8", CPU) == torch.int8
+
+    def saturated(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (one.int() @ other.int()).clamp(max=2**15 - 1)
+
+    monkeypatch.setattr(torch, "_int_mm", saturated)
+    with pytest.raises(DeviceError, match="int8 gives wrong sums on this CPU; there is: float32"):
+        device.resolve_precision("int8", CPU)
+
+
+def test_int8_is_not_for_a_gpu() -> None:
+    with pytest.raises(DeviceError, match="int8 is for the CPU, not for cuda:1; --device cpu"):
         device.resolve_precision("int8", torch.device("cuda:1"))
 
 

@@ -14,7 +14,9 @@ import torch
 from seq2seq_cli.data.batching import make_batch
 from seq2seq_cli.data.vocabulary import EOS_ID, SOS_ID, UNK_ID
 from seq2seq_cli.decoding import translator as translator_module
+from seq2seq_cli.decoding.beam_search import beam_search
 from seq2seq_cli.decoding.translator import Score, Translation, TranslationOptions, Translator
+from seq2seq_cli.device import resolve_precision
 from seq2seq_cli.errors import ModelFileError, UsageError
 from tests.unit.decoding.support import ATTENTIONS, CPU, likelier, translator_file
 
@@ -81,7 +83,7 @@ def test_the_batch_size_changes_nothing(
     lines = [" ".join(f"s{(i * j) % 17}" for j in range(i % 9)) for i in range(40)]
     options: dict[str, Any] = {"n_best": 2, "max_length": 8, "temperature": temperature}
     expected = translate(lines, batch_size=16, **options)
-    monkeypatch.setattr(translator_module, "POOL_LINES", 7)
+    monkeypatch.setattr(translator_module, "POOL_BATCHES", 5)
 
     found = translate(lines, batch_size=batch_size, **options)
 
@@ -90,15 +92,65 @@ def test_the_batch_size_changes_nothing(
     assert scores(found) == pytest.approx(scores(expected), rel=1e-4)
 
 
-def test_lines_are_taken_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_taken_as_they_are_needed() -> None:
     def endless() -> Iterator[str]:
         while True:
             yield "s1 s2"
 
-    monkeypatch.setattr(translator_module, "POOL_LINES", 4)
     translations = translator().translate(endless(), TranslationOptions(batch_size=2))
 
     assert next(translations).best.text == next(translations).best.text
+
+
+def batch_sizes(
+    lines: list[str], monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> list[tuple[int, int]]:
+    """Sentences and hypotheses of each of the searches that lines take."""
+    sizes: list[tuple[int, int]] = []
+
+    def search(ensemble: Any, batches: Any, limits: Any, options: Any, draws: Any) -> Any:
+        sizes.append((len(limits), len(limits) * options.beam_size))
+        return beam_search(ensemble, batches, limits, options, draws)
+
+    monkeypatch.setattr(translator_module, "beam_search", search)
+    assert len(translate(lines, **options)) == len(lines)
+    return sizes
+
+
+def test_batches_have_even_numbers_of_hypotheses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translator_module, "DECODING_HYPOTHESES", 12)
+    lines = ["s1 s2"] * 13
+
+    assert batch_sizes(lines, monkeypatch, beam_size=1) == [(12, 12), (1, 1)]
+    assert batch_sizes(lines, monkeypatch, beam_size=5) == [(2, 10)] * 6 + [(1, 5)]
+    assert batch_sizes(lines[:2], monkeypatch, beam_size=30) == [(1, 30)] * 2
+    assert batch_sizes(lines, monkeypatch, beam_size=5, batch_size=7) == [(7, 35), (6, 30)]
+
+
+def test_batches_of_long_sentences_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translator_module, "DECODING_TOKENS", 20)
+    words = [1, 9, 4, 30, 1, 4, 4, 10]
+    lines = [" ".join(["s1"] * count) for count in words]
+
+    # 1, 1, 4, 4, 4 words: padded to 4 each; 9 and 10; what is longer than all goes alone.
+    expected = [5, 2, 1]
+    assert [count for count, _ in batch_sizes(lines, monkeypatch)] == expected
+    assert [count for count, _ in batch_sizes(lines, monkeypatch, batch_size=8)] == [8]
+
+
+def test_int8_is_for_search_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "_int_mm", lambda one, other: one.int() @ other.int())
+    file = translator_file()
+    [exact, rounded] = [Translator([file], CPU, kind) for kind in (torch.float32, torch.int8)]
+    pairs = [("s1 s2", "t4 t5"), ("s3", "t1")]
+
+    one, other = (scores(translate(["s1 s2 s3"] * 3, each)) for each in (exact, rounded))
+    assert len({*one, *other}) == 2
+    assert one == pytest.approx(other, rel=0.1)
+    rounded.precision = resolve_precision("auto", CPU)
+    same = [score.score for score in rounded.score(pairs)]
+    rounded.precision = torch.int8
+    assert [score.score for score in rounded.score(pairs)] == same
 
 
 def test_no_lines_no_translations() -> None:
@@ -404,7 +456,7 @@ def test_a_pair_scores_the_same_in_any_batch(
     ]
     subject = translator("before")
     alone = [next(subject.score([pair])) for pair in pairs]
-    monkeypatch.setattr(translator_module, "POOL_LINES", 10)
+    monkeypatch.setattr(translator_module, "POOL_BATCHES", 2)
 
     found = list(subject.score(pairs, batch_size))
 
