@@ -15,7 +15,7 @@ the mean of the corpus would be wrong by several percent. JoeyNMT has no such ba
 sentences of any length and pads them, and that is part of its speed.
 
 Translation speed is that of test_2016_flickr's 1,000 sentences (200 of them for the tutorial's
-loop, all five times over for ours, which would be done as soon as it has started), JoeyNMT's 128 at
+loop, all three times over for ours, which would be done as soon as it has started), JoeyNMT's 128 at
 a time, as ours with the same beam: the whole process less one that translates a single sentence. It
 depends on how long translations are, so every side first learns for some quick steps (`learn`: 120
 for the peers, 300 for ours, which needs them), so that its translations end by themselves, and none
@@ -119,7 +119,7 @@ class Texts:
     num_pairs: int
 
     def path(self, name: str, language: str) -> Path:
-        """`name`: train, test, one (its first sentence), some (200 of them), often (test five
+        """`name`: train, test, one (its first sentence), some (200 of them), often (test three
         times over) or vocabulary."""
         return self.folder / f"{name}.{language}"
 
@@ -139,7 +139,7 @@ def write_texts(folder: Path) -> Texts:
             "test": test,
             "one": test[:1],
             "some": test[:200],
-            "often": test * 5,
+            "often": test * 3,
             "vocabulary": words[len(SPECIAL_TOKENS) :],
         }
         for name, lines in files.items():
