@@ -377,13 +377,12 @@ def translate(
         from seq2seq_cli.decoding.translator import TranslationOptions, Translator
         from seq2seq_cli.device import resolve_device, resolve_precision
 
-        scored_at_a_time = batch_size or SCORING_BATCH_SIZE
         device = resolve_device(device_name)
         files = [location.file for location in locations]
         translator = Translator.load(files, device, resolve_precision(precision, device))
         if targets:
             pairs = lines_beside(targets, lines)
-            scores = translator.score(pairs, scored_at_a_time)
+            scores = translator.score(pairs, batch_size)
             write_lines(score_lines(pairs, scores, as_json=as_json), output)
             return
         if nbest_list:
@@ -392,7 +391,7 @@ def translate(
             sources = list(lines)
             weight = 0.5 if rescore_weight is None else rescore_weight
             entries = read_nbest(nbest_list, len(sources))
-            groups = rescored(translator, sources, entries, weight, scored_at_a_time)
+            groups = rescored(translator, sources, entries, weight, batch_size)
             shown = rescored_lines(sources, groups, n_best=n_best or 1, as_json=as_json)
             write_lines(shown, output)
             return

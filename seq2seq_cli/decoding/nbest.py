@@ -125,7 +125,7 @@ def rescored(
     sources: Sequence[str],
     groups: Iterable[list[Entry]],
     weight: float,
-    batch_size: int,
+    batch_size: int | None,
 ) -> Iterator[list[Entry]]:
     """Yield the entries of each source line, rescored with a translator, as they are read; without
     those that cannot be, such as words for a blank line.

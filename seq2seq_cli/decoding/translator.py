@@ -7,16 +7,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from seq2seq_cli.config import DECODING_HYPOTHESES, DECODING_TOKENS, SCORING_BATCH_SIZE
-from seq2seq_cli.data.batching import Batch, make_batch
-from seq2seq_cli.data.vocabulary import EOS_ID, SOS_ID, SPECIAL_TOKENS, UNK_ID, Ids, Vocabulary
+from seq2seq_cli.data.vocabulary import Vocabulary
 from seq2seq_cli.decoding.beam_search import (
     Hypothesis,
     SearchOptions,
@@ -24,6 +21,7 @@ from seq2seq_cli.decoding.beam_search import (
     length_limits,
 )
 from seq2seq_cli.decoding.ensemble import Ensemble
+from seq2seq_cli.decoding.sources import BatchLimit, Sources, even_batches, pools
 from seq2seq_cli.decoding.unknown_words import replace_unknown
 from seq2seq_cli.device import autocast
 from seq2seq_cli.errors import ModelFileError, UsageError
@@ -35,10 +33,6 @@ from seq2seq_cli.randomness import generator
 logger = logging.getLogger("seq2seq")
 
 _T = TypeVar("_T")
-
-# Lines are read, sorted by length and translated this many batches at a time: memory stays bounded
-# and batches stay even.
-POOL_BATCHES = 10
 
 
 @dataclass(frozen=True)
@@ -173,21 +167,27 @@ class Translator:
         """
         options = options or TranslationOptions()
         search = self._search_options(options)
-        batch_size = options.batch_size or max(1, DECODING_HYPOTHESES // search.beam_size)
+        limit = (
+            BatchLimit(options.batch_size)
+            if options.batch_size
+            else BatchLimit(max(1, DECODING_HYPOTHESES // search.beam_size), DECODING_TOKENS)
+        )
         num_done = 0
-        for pool in _pools(lines, batch_size):
-            yield from self._translate_pool(pool, num_done, batch_size, search, options)
+        for pool in pools(lines, limit):
+            yield from self._translate_pool(pool, num_done, limit, search, options)
             num_done += len(pool)
 
     def score(
-        self, pairs: Iterable[tuple[str, str]], batch_size: int = SCORING_BATCH_SIZE
+        self, pairs: Iterable[tuple[str, str]], batch_size: int | None = None
     ) -> Iterator[Score]:
         """How probable each (source, target) is, in their order.
 
+        batch_size: pairs scored at a time; None: `SCORING_BATCH_SIZE`.
         Raises ModelFileError for weights that are no numbers.
         """
-        for pool in _pools(pairs, batch_size):
-            yield from self._score_pool(pool, batch_size)
+        limit = BatchLimit(batch_size or SCORING_BATCH_SIZE)
+        for pool in pools(pairs, limit):
+            yield from self._score_pool(pool, limit)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -222,17 +222,16 @@ class Translator:
         self,
         lines: list[str],
         num_before: int,
-        batch_size: int,
+        limit: BatchLimit,
         search: SearchOptions,
         options: TranslationOptions,
     ) -> list[Translation]:
-        sources = [_Sources(file, lines) for file in self.files]
+        sources = [Sources(file, lines) for file in self.files]
         ratio = self.file.config.decoding.max_length_ratio
         found: dict[int, list[Hypothesis]] = {}
-        max_tokens = None if options.batch_size else DECODING_TOKENS
         int8 = int8_products() if self.precision == torch.int8 else nullcontext()
         with self.computing(), int8:
-            for chosen in _even_batches(sources, batch_size, max_tokens):
+            for chosen in even_batches(sources, limit):
                 batches = [source.batch(chosen) for source in sources]
                 limits = length_limits(batches[0], ratio, options.max_length)
                 # A line's draws are its own, whatever is translated beside it.
@@ -250,7 +249,7 @@ class Translator:
 
     def _finish(
         self,
-        sources: _Sources,
+        sources: Sources,
         index: int,
         hypotheses: list[Hypothesis],
         search: SearchOptions,
@@ -284,13 +283,13 @@ class Translator:
             flags.append("length_capped")
         return Translation(sources.lines[index], source_tokens, candidates, flags)
 
-    def _score_pool(self, pairs: list[tuple[str, str]], batch_size: int) -> list[Score]:
-        sources = [_Sources(file, [source for source, _ in pairs]) for file in self.files]
+    def _score_pool(self, pairs: list[tuple[str, str]], limit: BatchLimit) -> list[Score]:
+        sources = [Sources(file, [source for source, _ in pairs]) for file in self.files]
         targets = [self.file.target.encode_translation(target) for _, target in pairs]
         scores = [-math.inf if len(target) else 0.0 for target in targets]
         with self.computing(), torch.inference_mode():
-            lengths = [len(ids) for ids in targets]
-            for chosen in _even_batches(sources, batch_size, target_lengths=lengths):
+            target_lengths = [len(ids) for ids in targets]
+            for chosen in even_batches(sources, limit, target_lengths):
                 wanted = [targets[i] for i in chosen]
                 batches = [source.batch(chosen, wanted).to(self.device) for source in sources]
                 log_probs = self.ensemble.token_log_probs(batches)
@@ -311,76 +310,6 @@ class Translator:
             f"{names}: gives no probabilities: some weights are no numbers, or far too large; "
             "train it again, with a smaller training.optimizer.learning_rate"
         )
-
-
-class _Sources:
-    """Lines as one model reads them."""
-
-    def __init__(self, file: TranslatorFile, lines: list[str]) -> None:
-        self.lines = lines
-        self._data = file.config.data
-        self._words = [file.source.tokenizer.tokenize(line) for line in lines]
-        cut = [words[: self._data.max_length] for words in self._words]
-        self.ids: list[Ids] = [file.source.vocabulary.to_ids(words) for words in cut]
-
-    def batch(self, chosen: Sequence[int], targets: Sequence[Ids] | None = None) -> Batch:
-        """Some of the lines, on the CPU, perhaps with their translations."""
-        ids = [self.ids[i] for i in chosen]
-        return make_batch(ids, targets, reverse_source=self._data.reverse_source)
-
-    def tokens(self, index: int) -> list[str]:
-        """What the model read, unknown words as they are written, between <sos> and <eos>."""
-        words = self._words[index][: len(self.ids[index])]
-        return [SPECIAL_TOKENS[SOS_ID], *words, SPECIAL_TOKENS[EOS_ID]]
-
-    def in_order(self, attention: Tensor | None, num_tokens: int) -> list[list[float]] | None:
-        """Weights over a batch's columns as weights over `tokens`."""
-        if attention is None:
-            return None
-        attention = attention[:, :num_tokens]
-        if self._data.reverse_source:
-            words = attention[:, 1:-1].flip(1)
-            attention = torch.cat([attention[:, :1], words, attention[:, -1:]], dim=1)
-        return attention.tolist()
-
-    def flags(self, index: int) -> list[str]:
-        """What is to be said about a line."""
-        flags = {
-            "truncated": len(self.ids[index]) < len(self._words[index]),
-            "unknown_words": bool((self.ids[index] == UNK_ID).any()),
-        }
-        return [name for name, is_set in flags.items() if is_set]
-
-
-def _pools(items: Iterable[_T], batch_size: int) -> Iterator[list[_T]]:
-    """What is sorted and cut into batches at a time."""
-    items = iter(items)
-    while pool := list(islice(items, batch_size * POOL_BATCHES)):
-        yield pool
-
-
-def _even_batches(
-    sources: Sequence[_Sources],
-    batch_size: int,
-    max_tokens: int | None = None,
-    target_lengths: Sequence[int] = (),
-) -> Iterator[list[int]]:
-    """Numbers of the lines that have tokens, in batches of similar lengths.
-
-    max_tokens: of the first model's source, padding counted."""
-    lengths = list(zip(*([len(ids) for ids in source.ids] for source in sources), strict=True))
-    order = sorted(
-        (i for i, each in enumerate(lengths) if all(each)),
-        key=lambda i: (lengths[i], target_lengths[i] if target_lengths else 0),
-    )
-    start = 0
-    for stop, index in enumerate(order):
-        fits = max_tokens is None or (stop + 1 - start) * lengths[index][0] <= max_tokens
-        if stop > start and (stop - start == batch_size or not fits):
-            yield order[start:stop]
-            start = stop
-    if order[start:]:
-        yield order[start:]
 
 
 def _difference(one: Vocabulary, other: Vocabulary) -> str | None:

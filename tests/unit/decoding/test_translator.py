@@ -13,6 +13,7 @@ import torch
 
 from seq2seq_cli.data.batching import make_batch
 from seq2seq_cli.data.vocabulary import EOS_ID, SOS_ID, UNK_ID
+from seq2seq_cli.decoding import sources as sources_module
 from seq2seq_cli.decoding import translator as translator_module
 from seq2seq_cli.decoding.beam_search import beam_search
 from seq2seq_cli.decoding.translator import Score, Translation, TranslationOptions, Translator
@@ -83,7 +84,7 @@ def test_the_batch_size_changes_nothing(
     lines = [" ".join(f"s{(i * j) % 17}" for j in range(i % 9)) for i in range(40)]
     options: dict[str, Any] = {"n_best": 2, "max_length": 8, "temperature": temperature}
     expected = translate(lines, batch_size=16, **options)
-    monkeypatch.setattr(translator_module, "POOL_BATCHES", 5)
+    monkeypatch.setattr(sources_module, "POOL_BATCHES", 5)
 
     found = translate(lines, batch_size=batch_size, **options)
 
@@ -456,7 +457,7 @@ def test_a_pair_scores_the_same_in_any_batch(
     ]
     subject = translator("before")
     alone = [next(subject.score([pair])) for pair in pairs]
-    monkeypatch.setattr(translator_module, "POOL_BATCHES", 2)
+    monkeypatch.setattr(sources_module, "POOL_BATCHES", 2)
 
     found = list(subject.score(pairs, batch_size))
 
