@@ -15,12 +15,11 @@ the mean of the corpus would be wrong by several percent. JoeyNMT has no such ba
 sentences of any length and pads them, and that is part of its speed.
 
 Translation speed is that of test_2016_flickr's 1,000 sentences (200 of them for the tutorial's
-loop, all three times over for ours, which is done at once else), 128 at a time for
-JoeyNMT, as ours with a beam of 5: the whole process less one that translates a single sentence. It
-depends on how long translations are, so every side first learns for some quick steps (`learn`: 120
-for the peers, 300 for ours, which needs them), so that its translations end by themselves, and none
-may be longer than 50 words. How long they are still differs from side to side: compare tokens a
-second.
+loop; three times over for ours, which is done too soon to be timed), 128 at a time for JoeyNMT, as
+ours with a beam of 5: the whole process less one that translates a single sentence. It depends on
+how long translations are, so every side first learns for some quick steps (`learn`: 120 for the
+peers, 300 for ours, which needs them), so that its translations end by themselves, and none may be
+longer than 50 words. How long they are still differs from side to side: compare tokens a second.
 """
 
 from __future__ import annotations

@@ -266,6 +266,15 @@ def precisions(device: str) -> list[str]:
     return ["float32"] if fast == torch.float32 else ["float32", "bfloat16"]
 
 
+def translation_precisions(device: str) -> list[str]:
+    """Those of training, and int8 where it is not refused."""
+    try:
+        resolve_precision("int8", torch.device(device))
+    except DeviceError:
+        return precisions(device)
+    return [*precisions(device), "int8"]
+
+
 def main(device: str, environments: Path) -> None:
     """Measure all, and print tables as they are done."""
     on = torch.device(device)
@@ -318,7 +327,7 @@ def main(device: str, environments: Path) -> None:
                 precision=precision,
                 device=device,
             )
-            for precision in [*precisions(device), *(["int8"] if device == "cpu" else [])]
+            for precision in translation_precisions(device)
         ]
         head = ("", "tokens/s", "", "sentences/s", "mean length")
         rows = translation_rows([plain, *translators], 1)
