@@ -82,6 +82,18 @@ class Config(TranslatorConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _r_drop_has_dropout(self) -> Config:
+        rates = self.model.dropout
+        if self.training.r_drop and not any(
+            (rates.embedding, rates.hidden, rates.output, rates.word)
+        ):
+            raise mistake(
+                "compares what two dropout masks let through, and model.dropout is 0 everywhere",
+                "training.r_drop",
+            )
+        return self
+
     def for_translator(self) -> TranslatorConfig:
         """The part that goes into the model file."""
         data = {key: getattr(self.data, key) for key in TextConfig.model_fields}

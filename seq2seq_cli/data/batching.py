@@ -85,6 +85,10 @@ class Batch(NamedTuple):
         """Real tokens that are predicted: all but <pad> and <sos>."""
         return int((self.trg_lens - 1).clamp(min=0).sum())
 
+    def twice(self) -> Batch:
+        """Every sentence and, in the row below it, the same again."""
+        return Batch(*(part.repeat_interleave(2, dim=0) for part in self))
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with its ids on `device`."""
         if device.type == "cpu":

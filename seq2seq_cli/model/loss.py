@@ -15,6 +15,7 @@ def output_loss(
     bias: Tensor,
     targets: Tensor,
     label_smoothing: float = 0.0,
+    r_drop: float = 0.0,
     reduction: str = "sum",
 ) -> Tensor:
     """Cross entropy, in nats, of a linear output layer over packed tokens.
@@ -28,12 +29,17 @@ def output_loss(
     by the logits is softmax - (1 - e) [target] - e / |V|, which is known when the loss is: logits
     are made a chunk of tokens at a time, in float32, and what stays of them is that gradient, in
     the type of products, where one is wanted.
+
+    With r_drop above 0, tokens 2i and 2i + 1 are one token read twice, predicted as p and as q, and
+    r_drop / 2 times (KL(p | q) + KL(q | p)) / 2 comes to the loss of each (R-Drop, Wu et al. 2021);
+    only for the sum.
     """
+    assert reduction == "sum" or not r_drop
     keeps = torch.is_grad_enabled() and any(
         tensor.requires_grad for tensor in (outputs, matrix, bias)
     )
     losses: Tensor = _OutputLoss.apply(  # type: ignore[no-untyped-call]
-        outputs, matrix, bias, targets, label_smoothing, reduction, keeps
+        outputs, matrix, bias, targets, label_smoothing, r_drop, reduction, keeps
     )
     return losses
 
@@ -55,6 +61,7 @@ class _OutputLoss(torch.autograd.Function):
         bias: Tensor,
         targets: Tensor,
         label_smoothing: float,
+        r_drop: float,
         reduction: str,
         keeps: bool,
     ) -> Tensor:
@@ -63,6 +70,7 @@ class _OutputLoss(torch.autograd.Function):
         d_logits = read.new_empty(len(read), vocabulary) if keeps else None
         losses = bias.new_empty(len(read))
         size = min(chunk_size(vocabulary, read.device), len(read))
+        size += size % 2  # what is one token for r_drop stays in one chunk
         # One piece of memory for all chunks: nothing fresh has to be cleared.
         products = matrix.new_empty(size, vocabulary)
         room = bias.new_empty(2, size, vocabulary)
@@ -75,9 +83,13 @@ class _OutputLoss(torch.autograd.Function):
             losses[chunk] = log_probs.gather(1, wanted).squeeze(1).mul_(label_smoothing - 1.0)
             if label_smoothing:
                 losses[chunk] -= log_probs.mean(dim=1).mul_(label_smoothing)
+            if r_drop or keeps:
+                d_chunk = torch.exp(log_probs, out=logits)
+            if r_drop:
+                losses[chunk] += _add_divergence(log_probs, d_chunk, r_drop / 2)
             if d_logits is not None:
                 ones = torch.full_like(wanted, label_smoothing - 1.0, dtype=bias.dtype)
-                d_chunk = log_probs.exp_().scatter_add_(1, wanted, ones)
+                d_chunk.scatter_add_(1, wanted, ones)
                 if label_smoothing:
                     d_chunk.sub_(label_smoothing / vocabulary)
                 d_logits[chunk] = d_chunk
@@ -98,4 +110,19 @@ class _OutputLoss(torch.autograd.Function):
         d_matrix = (d_logits.t() @ read).mul_(gradient)
         # As a product, which is faster than sums down the columns.
         d_bias = (d_logits.new_ones(len(d_logits)) @ d_logits).to(of_bias).mul_(gradient)
-        return d_outputs, d_matrix, d_bias, None, None, None, None
+        return d_outputs, d_matrix, d_bias, None, None, None, None, None
+
+
+def _add_divergence(log_probs: Tensor, probs: Tensor, weight: float) -> Tensor:
+    """weight / 2 (KL(p | q) + KL(q | p)) for each row, where p is every other row, (rows,
+    vocabulary), and q the one below it. The gradient of their sum by the logits of p,
+    weight (p (log p / q - KL(p | q)) + p - q), comes to `probs`, and that by those of q."""
+    (p, q), (log_p, log_q) = ((rows[::2], rows[1::2]) for rows in (probs, log_probs))
+    ratio = log_p - log_q
+    from_p, from_q = p * ratio, q * ratio
+    kl_p, kl_q = from_p.sum(dim=1, keepdim=True), -from_q.sum(dim=1, keepdim=True)
+    from_p -= q
+    from_q += p
+    p.mul_(1 + weight - weight * kl_p).add_(from_p, alpha=weight)
+    q.mul_(1 + weight - weight * kl_q).sub_(from_q, alpha=weight)
+    return (kl_p + kl_q).mul_(weight / 2).expand(-1, 2).flatten()

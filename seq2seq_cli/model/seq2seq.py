@@ -89,6 +89,7 @@ class Seq2Seq(nn.Module):
         batch: Batch,
         forced: Tensor | None = None,
         label_smoothing: float = 0.0,
+        r_drop: float = 0.0,
         reduction: str = "sum",
     ) -> tuple[Tensor, int]:
         """Summed cross entropy in nats over the real target tokens, and their number.
@@ -97,8 +98,15 @@ class Seq2Seq(nn.Module):
         (teacher forcing) or the decoder's own best guess: booleans on the CPU, (batch, trg_len - 2)
         or (1, trg_len - 2) for all sentences alike. None: always the true one. With False
         throughout, the loss is the free-running one: it goes on at every reference position, past a
-        predicted <eos>. reduction: "none" gives each token's own, sentence by sentence.
+        predicted <eos>. r_drop: above 0, each sentence is read twice, with dropout of its own
+        each time, and a token's loss is the mean of the two, which have this weight of their
+        divergence in them; only for the sum. reduction: "none" gives each token's own, sentence
+        by sentence.
         """
+        if r_drop:
+            batch = batch.twice()
+            if forced is not None and len(forced) > 1:
+                forced = forced.repeat_interleave(2, dim=0)
         trg = Packing.of(batch.trg_lens - 1, batch.trg_ids.size(1) - 1, batch.trg_ids.device)
         decoding = self.encode(batch)
         if not trg.is_sorted:
@@ -113,8 +121,11 @@ class Seq2Seq(nn.Module):
             self.decoder.output.bias,
             targets,
             label_smoothing,
+            r_drop,
             reduction,
         )
+        if r_drop:
+            return losses / 2, len(targets) // 2
         return trg.by_sentence(losses) if reduction == "none" else losses, len(targets)
 
     def _unroll(

@@ -113,7 +113,7 @@ class Trainer:
         self.model.train()
         with autocast(self.device, self.precision):
             loss_sum, num_tokens = self.model(
-                batch.to(self.device), forced, training.label_smoothing
+                batch.to(self.device), forced, training.label_smoothing, training.r_drop
             )
         mean_over = num_tokens if training.loss_per == "token" else len(batch.trg_ids)
         (loss_sum / mean_over).backward()

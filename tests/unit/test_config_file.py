@@ -639,6 +639,19 @@ def test_without_validation_data_the_training_loss_decides(metric: str) -> None:
     assert line.endswith(expected)
 
 
+def test_r_drop_wants_some_dropout() -> None:
+    nowhere = "model: {dropout: {embedding: 0, hidden: 0}}\n"
+    (line,) = mistakes(f"{CORPUS}{nowhere}training: {{r_drop: 2}}\n")
+    assert line.endswith(
+        "training.r_drop: compares what two dropout masks let through, and model.dropout is 0 "
+        "everywhere"
+    )
+    assert load(CORPUS + nowhere).training.r_drop == 0.0
+    for place in ("embedding", "hidden", "output", "word"):
+        config = load(CORPUS + nowhere, f"model.dropout.{place}=0.1", "training.r_drop=2")
+        assert config.training.r_drop == 2.0
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
@@ -952,6 +965,7 @@ training:
   teacher_forcing: {kind: linear, start: 0.9, end: 0, per: token}
   gradient_clip_norm: null
   label_smoothing: 0.1
+  r_drop: 0.5
   loss_per: sentence
   averaging: {kind: last, checkpoints: 2}
   log_every: 1

@@ -310,3 +310,30 @@ def test_a_new_batch_has_new_masks() -> None:
 
     first, second = calls
     assert not torch.equal(first == 0, second == 0)
+
+
+@torch.no_grad()
+@kinds_and_places
+@pytest.mark.parametrize("variational", [False, True])
+@pytest.mark.parametrize(
+    "pattern", [None, ([True],), ([True, False], [False], [True], [True, True, False])]
+)
+def test_r_drop_compares_a_sentence_with_itself(
+    pattern: tuple[list[bool], ...] | None, variational: bool, kind: str, place: str
+) -> None:
+    """Nothing dropped, nothing differs, whatever the order and the lengths of the sentences."""
+    batch = small_batch(src_lens=(3, 6, 1, 3), trg_lens=(2, 5, 1, 4))
+    forced = coins(batch, *pattern) if pattern else None
+    calm = training_model({}, kind, place, variational=variational)
+    plain, count = calm(batch, forced)
+
+    for r_drop in (1e-6, 100.0):
+        loss, num_tokens = calm(batch, forced, r_drop=r_drop)
+
+        torch.testing.assert_close(loss, plain, rtol=1e-5, atol=0.0)
+        assert num_tokens == count
+    wild = training_model(RATES, kind, place, variational=variational)
+    torch.manual_seed(0)
+    without = wild(batch, r_drop=1e-6)[0]
+    torch.manual_seed(0)
+    assert wild(batch, r_drop=1.0)[0] > without * 1.001

@@ -35,9 +35,9 @@ def small_output(dtype: torch.dtype = torch.float64) -> Output:
     )
 
 
-def plain(parts: Output, smoothing: float, reduction: str) -> Tensor:
+def plain(parts: Output, smoothing: float, reduction: str, targets: Tensor = TARGETS) -> Tensor:
     logits = F.linear(*parts)
-    return F.cross_entropy(logits, TARGETS, reduction=reduction, label_smoothing=smoothing)
+    return F.cross_entropy(logits, targets, reduction=reduction, label_smoothing=smoothing)
 
 
 def factors(losses: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def factors(losses: Tensor) -> Tensor:
 def test_each_token_has_its_cross_entropy(smoothing: float) -> None:
     parts = small_output()
 
-    losses = output_loss(*parts, TARGETS, smoothing, "none")
+    losses = output_loss(*parts, TARGETS, smoothing, reduction="none")
 
     expected = []
     for vector, target in zip(parts.outputs, TARGETS.tolist(), strict=True):
@@ -58,6 +58,72 @@ def test_each_token_has_its_cross_entropy(smoothing: float) -> None:
         mixed = (1 - smoothing) * log_probs[target] + smoothing * log_probs.mean()
         expected.append(-mixed)
     torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-10, atol=1e-12)
+
+
+PAIRED_TARGETS = torch.tensor([5, 5, 0, 0, 2, 2, 1, 1, 6, 6])
+
+
+def paired_output() -> Output:
+    """Of tokens that are read twice, with something else dropped out each time."""
+    outputs, matrix, bias = small_output()
+    return Output(outputs[: len(PAIRED_TARGETS)], matrix, bias)
+
+
+def plain_r_drop(parts: Output, smoothing: float, r_drop: float) -> Tensor:
+    log_probs = F.linear(*parts).log_softmax(dim=1)
+    p, q = log_probs[::2], log_probs[1::2]
+    divergence = F.kl_div(q, p, reduction="sum", log_target=True)
+    divergence = divergence + F.kl_div(p, q, reduction="sum", log_target=True)
+    return plain(parts, smoothing, "sum", PAIRED_TARGETS) + r_drop / 2 * divergence
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 1000])
+@pytest.mark.parametrize("r_drop", [0.5, 5.0])
+@smoothings
+def test_r_drop_brings_two_readings_of_a_token_together(
+    smoothing: float, r_drop: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_module, "chunk_size", lambda *_: chunk)
+    parts = paired_output()
+
+    found = output_loss(*parts, PAIRED_TARGETS, smoothing, r_drop)
+    expected = plain_r_drop(parts, smoothing, r_drop)
+
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    gradients = [torch.autograd.grad(each, parts) for each in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
+@smoothings
+def test_r_drop_asks_nothing_of_readings_that_agree(smoothing: float) -> None:
+    outputs, matrix, bias = small_output()
+    parts = Output(outputs[:5].repeat_interleave(2, dim=0), matrix, bias)
+
+    results = [output_loss(*parts, PAIRED_TARGETS, smoothing, r_drop) for r_drop in (0.0, 3.0)]
+
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*(torch.autograd.grad(each, parts) for each in results))
+
+
+def test_r_drop_without_gradients_is_the_same_loss() -> None:
+    parts = paired_output()
+    expected = output_loss(*parts, PAIRED_TARGETS, 0.1, 5.0)
+
+    with torch.no_grad():
+        assert torch.equal(output_loss(*parts, PAIRED_TARGETS, 0.1, 5.0), expected)
+
+
+def test_r_drop_of_impossible_words_is_finite() -> None:
+    """Each reading is sure of another word; the other's probability is 0 in float32."""
+    outputs = (400.0 * torch.eye(VOCABULARY)[:2]).requires_grad_()
+
+    loss = output_loss(
+        outputs, torch.eye(VOCABULARY), torch.zeros(VOCABULARY), torch.tensor([1, 1]), 0.1, 1.0
+    )
+    [gradient] = torch.autograd.grad(loss, outputs)
+
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 4, 11, 1000])
@@ -69,7 +135,7 @@ def test_chunks_of_any_size_are_torchs_loss_and_gradients(
     monkeypatch.setattr(loss_module, "chunk_size", lambda *_: chunk)
     parts = small_output()
 
-    found = output_loss(*parts, TARGETS, smoothing, reduction)
+    found = output_loss(*parts, TARGETS, smoothing, reduction=reduction)
     expected = plain(parts, smoothing, reduction)
 
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
@@ -129,7 +195,7 @@ def test_only_training_keeps_the_gradient_of_all_logits(
 @reductions
 def test_a_second_backward_pass_is_the_first_again(reduction: str, smoothing: float) -> None:
     parts = small_output()
-    losses = output_loss(*parts, TARGETS, smoothing, reduction)
+    losses = output_loss(*parts, TARGETS, smoothing, reduction=reduction)
 
     once, again = (
         torch.autograd.grad(losses, parts, factors(losses), retain_graph=True) for _ in range(2)
@@ -156,7 +222,9 @@ def test_the_sum_is_that_of_the_parts(smoothing: float) -> None:
 
     total = output_loss(*parts, TARGETS, smoothing)
 
-    torch.testing.assert_close(total, output_loss(*parts, TARGETS, smoothing, "none").sum())
+    torch.testing.assert_close(
+        total, output_loss(*parts, TARGETS, smoothing, reduction="none").sum()
+    )
 
 
 @smoothings
@@ -186,7 +254,7 @@ def test_in_bfloat16_the_loss_and_the_gradients_of_weights_are_float32(
     parts, exact = small_output(torch.float32), small_output()
 
     outputs, matrix, bias = parts
-    losses = output_loss(outputs, matrix.bfloat16(), bias, TARGETS, smoothing, reduction)
+    losses = output_loss(outputs, matrix.bfloat16(), bias, TARGETS, smoothing, reduction=reduction)
     gradients = torch.autograd.grad(losses, parts, factors(losses))
 
     expected = plain(exact, smoothing, reduction)

@@ -91,6 +91,7 @@ def test_same_seed_same_weights_and_another_seed_others(tmp_path: Path) -> None:
         {"data": {"valid": "none"}, "validation": {"metric": "train_loss"}},
         {"epochs": 1.5, "teacher_forcing": {"kind": "linear"}, "loss_per": "sentence"},
         {"epochs": 1.3, "batch_unit": "tokens", "batch_size": 60},
+        {"r_drop": 2.0, "teacher_forcing": {"kind": "linear", "per": "token"}},
         {"model": {"decoder": INPUT_FEEDING, "dropout": {"variational": True, "word": 0.1}}},
     ],
 )
@@ -215,6 +216,21 @@ def test_label_smoothing_is_in_the_training_loss_only(tmp_path: Path) -> None:
     assert result.loss_sum.item() / num_tokens == pytest.approx(
         0.7 * plain - 0.3 * log_probs.mean().item(), rel=1e-5
     )
+
+
+def test_r_drop_counts_a_sentence_once_and_is_in_the_training_loss_only(tmp_path: Path) -> None:
+    results = {}
+    model = {"dropout": 0.5, "init": {"kind": "uniform", "scale": 1.0}}
+    for r_drop in (0.0, 1.0, 2.0, 3.0):
+        trainer = tiny_trainer(tmp_path, r_drop=r_drop, max_steps=1, model=model)
+        batch = first_batch(trainer)
+        results[r_drop] = trainer.train_step(batch)
+        assert results[r_drop].num_tokens == batch.num_target_tokens
+    one, two, three = (results[r_drop].loss_sum.item() for r_drop in (1.0, 2.0, 3.0))
+    assert one < two < three
+    assert three - two == pytest.approx(two - one, rel=1e-2)
+    # What is left without the divergence is the loss of another reading of the same sentences.
+    assert one - (two - one) == pytest.approx(results[0.0].loss_sum.item(), rel=0.05)
 
 
 def test_metrics_have_the_keys_people_rely_on(tmp_path: Path) -> None:
