@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
 
@@ -34,6 +33,7 @@ from seq2seq_cli.model.seq2seq import Seq2Seq
 from seq2seq_cli.randomness import derived_seed
 from seq2seq_cli.training.averaging import WeightAverage
 from seq2seq_cli.training.checkpoint import TrainingState, save_checkpoint
+from seq2seq_cli.training.meter import Meter, StepResult
 from seq2seq_cli.training.metrics_log import Event, MetricsLog
 from seq2seq_cli.training.optimizer import clip_gradients, make_optimizer
 from seq2seq_cli.training.prefetch import prefetched
@@ -51,17 +51,6 @@ _ALMOST = 1.0 - 1e-9  # 1.1 epochs of 10 batches come out as 11.000000000000002 
 
 OnValidation = Callable[[TranslatorFile, Event], Mapping[str, float]]
 """Given the model and the losses just measured, returns further scores (bleu), or none."""
-
-
-@dataclass
-class StepResult:
-    """What one update did; tensors stay on the device until somebody reads them."""
-
-    loss_sum: torch.Tensor
-    num_tokens: int
-    gradient_norm: torch.Tensor
-    learning_rate: float
-    teacher_forcing_ratio: float
 
 
 class Trainer:
@@ -154,7 +143,7 @@ class Trainer:
         training, state, every = self.config.training, self.state, self.config.validation.every
         metrics = MetricsLog(run_dir / "metrics.jsonl", state.metrics_bytes)
         bar = progress_bar(self.plan.steps, " step", done=state.step)
-        meter = _Meter()
+        meter = Meter()
 
         try:
             # A stop may have come between the last step and its validation: that is made up for.
@@ -208,7 +197,7 @@ class Trainer:
         run_dir: Path,
         on_validation: OnValidation,
         metrics: MetricsLog,
-        meter: _Meter,
+        meter: Meter,
     ) -> None:
         """Measure, keep the model if it is the best so far, count towards patience."""
         self._settle(meter)
@@ -273,7 +262,7 @@ class Trainer:
             f" (best {config.metric} so far)" if is_best else "",
         )
 
-    def _save(self, run_dir: Path, metrics: MetricsLog, meter: _Meter) -> None:
+    def _save(self, run_dir: Path, metrics: MetricsLog, meter: Meter) -> None:
         """Write last/; weights that are no numbers never take the place of good ones."""
         self._settle(meter)
         self.state.metrics_bytes = metrics.num_bytes
@@ -282,7 +271,7 @@ class Trainer:
         )
         logger.debug("saved %s at step %d", run_dir / "last", self.state.step)
 
-    def _settle(self, meter: _Meter) -> None:
+    def _settle(self, meter: Meter) -> None:
         """Count the loss of the steps since the last call.
 
         Raises TrainingError when one had no finite loss or gradient (which spoils the weights in
@@ -297,7 +286,7 @@ class Trainer:
                 "training.gradient_clip_norm"
             )
 
-    def _log_step(self, epoch: int, meter: _Meter, metrics: MetricsLog, bar: tqdm[Never]) -> None:
+    def _log_step(self, epoch: int, meter: Meter, metrics: MetricsLog, bar: tqdm[Never]) -> None:
         self._settle(meter)
         last = meter.last
         assert last is not None
@@ -381,41 +370,3 @@ class Trainer:
     def _epoch_name(self, epoch: int) -> str:
         total = self.config.training.epochs
         return f"epoch {epoch}/{math.ceil(total)}" if total else f"epoch {epoch}"
-
-
-class _Meter:
-    """Sums over the steps since the last log line."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the steps; they have been settled."""
-        self.num_tokens = 0
-        self.loss_sum = 0.0
-        self.seconds = 0.0
-        self.last: StepResult | None = None
-        self._unsettled: list[StepResult] = []
-
-    def add(self, result: StepResult) -> None:
-        self.last = result
-        self.num_tokens += result.num_tokens
-        self._unsettled.append(result)
-
-    def settle(self) -> tuple[float, int, bool]:
-        """Read from the device the steps since the last call: their summed loss, their tokens, and
-        whether every loss and gradient was a number."""
-        if not self._unsettled:
-            return 0.0, 0, True
-        losses = torch.stack([result.loss_sum for result in self._unsettled])
-        norms = torch.stack([result.gradient_norm for result in self._unsettled])
-        num_tokens = sum(result.num_tokens for result in self._unsettled)
-        self._unsettled = []
-        loss_sum = float(losses.sum())
-        self.loss_sum += loss_sum
-        return loss_sum, num_tokens, bool((losses.isfinite() & norms.isfinite()).all())
-
-    def wait_for_device(self) -> None:
-        """A GPU computes while Python runs ahead; time counts when the work is done."""
-        assert self.last is not None
-        self.last.loss_sum.item()
