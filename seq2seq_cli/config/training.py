@@ -195,7 +195,7 @@ class TrainingConfig(Section):
     """Share of the probability spread evenly over the vocabulary; training lines show that loss."""
     r_drop: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight, in the training loss, of the divergence between what two dropout masks make the model
-    predict for a token (R-Drop, Wu et al. 2021; theirs: 5); each batch is read twice for it."""
+    predict for a token (R-Drop, Liang et al. 2021); each batch is read twice for it."""
     loss_per: Literal["token", "sentence"] = "token"
     """What the gradient is a mean over: target tokens, or pairs (Sutskever et al. 2014)."""
     averaging: AveragingConfig = NoAveraging()

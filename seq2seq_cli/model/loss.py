@@ -31,8 +31,8 @@ def output_loss(
     the type of products, where one is wanted.
 
     With r_drop above 0, tokens 2i and 2i + 1 are one token read twice, predicted as p and as q, and
-    r_drop / 2 times (KL(p | q) + KL(q | p)) / 2 comes to the loss of each (R-Drop, Wu et al. 2021);
-    only for the sum.
+    r_drop / 2 times (KL(p | q) + KL(q | p)) / 2 comes to the loss of each (R-Drop, Liang et al.
+    2021); only for the sum.
     """
     assert reduction == "sum" or not r_drop
     keeps = torch.is_grad_enabled() and any(

@@ -46,6 +46,12 @@ def factors(losses: Tensor) -> Tensor:
     return torch.randn(losses.shape, generator=random).to(losses.dtype)
 
 
+def assert_same_loss_and_gradients(found: Tensor, expected: Tensor, parts: Output) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    gradients = [torch.autograd.grad(each, parts, factors(each)) for each in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+
+
 @smoothings
 def test_each_token_has_its_cross_entropy(smoothing: float) -> None:
     parts = small_output()
@@ -89,9 +95,7 @@ def test_r_drop_brings_two_readings_of_a_token_together(
     found = output_loss(*parts, PAIRED_TARGETS, smoothing, r_drop)
     expected = plain_r_drop(parts, smoothing, r_drop)
 
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    gradients = [torch.autograd.grad(each, parts) for each in (found, expected)]
-    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+    assert_same_loss_and_gradients(found, expected, parts)
 
 
 @smoothings
@@ -111,6 +115,21 @@ def test_r_drop_without_gradients_is_the_same_loss() -> None:
 
     with torch.no_grad():
         assert torch.equal(output_loss(*parts, PAIRED_TARGETS, 0.1, 5.0), expected)
+
+
+@smoothings
+def test_r_drop_in_bfloat16_is_close(smoothing: float) -> None:
+    outputs, matrix, bias = small_output(torch.float32)
+    rounded = Output(outputs[: len(PAIRED_TARGETS)], matrix, bias)
+    exact = paired_output()
+
+    loss = output_loss(rounded.outputs, matrix.bfloat16(), bias, PAIRED_TARGETS, smoothing, 5.0)
+    gradients = torch.autograd.grad(loss, rounded)
+
+    expected = plain_r_drop(exact, smoothing, 5.0)
+    assert abs(loss - expected) < 1e-2 * expected
+    for mine, other in zip(gradients, torch.autograd.grad(expected, exact), strict=True):
+        assert (mine - other).norm() < 2e-2 * other.norm()
 
 
 def test_r_drop_of_impossible_words_is_finite() -> None:
@@ -138,9 +157,7 @@ def test_chunks_of_any_size_are_torchs_loss_and_gradients(
     found = output_loss(*parts, TARGETS, smoothing, reduction=reduction)
     expected = plain(parts, smoothing, reduction)
 
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    gradients = [torch.autograd.grad(each, parts, factors(each)) for each in (found, expected)]
-    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+    assert_same_loss_and_gradients(found, expected, parts)
 
 
 def test_logits_are_made_a_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,7 +218,9 @@ def test_label_smoothing_is_in_the_training_loss_only(tmp_path: Path) -> None:
     )
 
 
-def test_r_drop_counts_a_sentence_once_and_is_in_the_training_loss_only(tmp_path: Path) -> None:
+def test_r_drop_adds_its_weight_of_the_divergence_and_counts_a_sentence_once(
+    tmp_path: Path,
+) -> None:
     results = {}
     model = {"dropout": 0.5, "init": {"kind": "uniform", "scale": 1.0}}
     for r_drop in (0.0, 1.0, 2.0, 3.0):
