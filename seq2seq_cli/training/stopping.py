@@ -33,13 +33,21 @@ class StopRequest:
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
     """Inside the block, SIGTERM is an exception as Ctrl-C is: what is temporary gets removed."""
+    is_received = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number, "interrupted")
+        nonlocal is_received
+        is_received = True
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except BaseException as error:
+        # Raised in the middle of a library, it may have come out of it as anything.
+        if is_received:
+            raise Interrupted(signal.SIGTERM, "interrupted") from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

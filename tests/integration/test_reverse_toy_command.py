@@ -400,8 +400,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(symbols: Path, words: list[str], said
 def test_sigterm_leaves_nothing_either(symbols: Path) -> None:
     words = ["--config", "tiny.yaml", "--steps=2000"]
     code, err = interrupted(symbols, words, signal.SIGTERM, b"1. Before")
-    assert code == 143
-    assert err.endswith("error: interrupted\n")
+    assert (code, err.endswith("error: interrupted\n")) == (143, True), err
 
 
 # ---------------------------------------------------------------- --sweep
