@@ -59,6 +59,9 @@ class _Attention(Section):
     2015). `input_feeding`: attention after the LSTM, its output joins the next step's input (Luong
     et al. 2015). `deep`: from the bottom layer's output, for the layers above and the output layer
     (Wu et al. 2016); fastest, since no step waits for attention at the one before."""
+    word_vectors: bool = False
+    """The source's word vectors, weighted as the encoder's outputs are, are part of the context
+    (after the lexical model of Nguyen & Chiang 2018)."""
 
 
 class DotAttention(_Attention):

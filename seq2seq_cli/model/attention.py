@@ -79,7 +79,8 @@ class Memory(NamedTuple):
     """A batch of source sentences as attention reads them."""
 
     values: Tensor
-    """(batch, src_len, size): the encoder's output for each token"""
+    """(batch, src_len, size): the encoder's output for each token, and its word vector behind it
+    where the config asks for it"""
     keys: Tensor
     """(batch, src_len, key_size): what queries are compared with, the same at every step"""
     mask: Tensor
@@ -149,12 +150,17 @@ class Attention(nn.Module):
         self.query = nn.Linear(query_size, query_size) if is_additive else None
         self.score = nn.Linear(query_size, 1, bias=False) if is_additive else None
 
-    def read(self, values: Tensor, mask: Tensor) -> Memory:
-        """Make the keys, once for a batch of sentences."""
-        values = values.to(product_dtype(values))
-        keys = self.key(values) if self.key else values
+    def read(self, outputs: Tensor, mask: Tensor, words: Tensor | None = None) -> Memory:
+        """Make the memory, once for a batch of sentences. outputs: the encoder's, (batch, src_len,
+        memory_size), of which keys are made; words: word vectors, (batch, src_len, embedding_dim),
+        that contexts are made of as well."""
+        outputs = outputs.to(product_dtype(outputs))
+        keys = self.key(outputs) if self.key else outputs
         if self.score:
             keys = keys.to(self.score.weight.dtype) * -2.0
+        values = outputs
+        if words is not None:
+            values = torch.cat([outputs, words.to(outputs.dtype)], dim=2)
         return shared_memory(values, keys, mask)
 
     def forward(

@@ -65,34 +65,36 @@ class Decoder(nn.Module):
         config: DecoderConfig,
         embedding: Embedding,
         memory_size: int,
+        context_size: int,
         *,
         tied: bool,
         hidden_dropout: Dropout,
         output_dropout: Dropout,
         layer_norm: bool,
     ) -> None:
-        """tied: the output layer's matrix is the embedding's."""
+        """memory_size: of the encoder's outputs; context_size: of what attention makes of them (and
+        of word vectors); tied: the output layer's matrix is the embedding's."""
         super().__init__()
         attention, words, hidden = config.attention, config.embedding_dim, config.hidden_size
         if isinstance(attention, NoAttention):
-            self.place, self.attention, memory_size = "none", None, 0
+            self.place, self.attention, context_size = "none", None, 0
         else:
             self.place = attention.place
             self.attention = Attention(attention, hidden, memory_size)
         self.output_size = words if tied else hidden
         self.feed_size = self.output_size if self.place == "input_feeding" else 0
         self.embedding = embedding
-        joining = {"before": memory_size, "input_feeding": self.feed_size}.get(self.place, 0)
+        joining = {"before": context_size, "input_feeding": self.feed_size}.get(self.place, 0)
         self.lstm = StackedLSTM(
             words + joining,
             hidden,
             config.num_layers,
             hidden_dropout,
-            context_size=memory_size if self.place == "deep" else 0,
+            context_size=context_size if self.place == "deep" else 0,
             residual=config.residual,
             layer_norm=layer_norm,
         )
-        read = hidden + memory_size + (words if self.place == "before" else 0)
+        read = hidden + context_size + (words if self.place == "before" else 0)
         needs_readout = self.attention is not None or hidden != self.output_size
         self.readout = nn.Linear(read, self.output_size) if needs_readout else None
         self.output_dropout = output_dropout

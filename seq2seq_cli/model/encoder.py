@@ -21,6 +21,8 @@ class Encoded(NamedTuple):
     memory: Tensor | None
     """(batch, src_len, output_size): the top layer's output for each token, 0 on padding; None
     where nobody reads it"""
+    words: Tensor | None
+    """(batch, src_len, embedding_dim): the word vectors themselves, likewise"""
     mask: Tensor
     """(batch, src_len): True where a token is real"""
     state: LSTMState
@@ -42,13 +44,14 @@ class Encoder(nn.Module):
         *,
         layer_norm: bool,
         output_is_read: bool,
+        words_are_read: bool,
     ) -> None:
         """dropout: between layers; output_is_read: by attention, not just the state by the
-        decoder."""
+        decoder; words_are_read: by attention, not just by the LSTM."""
         super().__init__()
         self.output_size = config.output_size
         self.residual = config.residual
-        self.output_is_read = output_is_read
+        self.output_is_read, self.words_are_read = output_is_read, words_are_read
         self.embedding = embedding
         sizes = [config.embedding_dim] + [self.output_size] * (config.num_layers - 1)
         self.layers = nn.ModuleList(
@@ -65,7 +68,7 @@ class Encoder(nn.Module):
         batch, device = len(src_lens), src_ids.device
         packing = Packing.of(src_lens, src_ids.size(1), device)
         word_mask = self.embedding.dropout.draw(batch, self.embedding.embedding_dim, device)
-        outputs = self.embedding(packing.pack(src_ids), word_mask, packing.counts)
+        words = outputs = self.embedding(packing.pack(src_ids), word_mask, packing.counts)
         states = []
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             below = outputs
@@ -80,5 +83,9 @@ class Encoder(nn.Module):
         hidden = torch.cat([state.hidden for state in states])
         cell = torch.cat([state.cell for state in states])
         state = LSTMState(hidden[:, packing.back], cell[:, packing.back])
-        memory = packing.unpack(outputs) if self.output_is_read else None
-        return Encoded(memory, src_ids != PAD_ID, state)
+        return Encoded(
+            packing.unpack(outputs) if self.output_is_read else None,
+            packing.unpack(words) if self.words_are_read else None,
+            src_ids != PAD_ID,
+            state,
+        )

@@ -59,6 +59,8 @@ class Seq2Seq(nn.Module):
             scale = math.sqrt(dim) if is_tied else 1.0
             return Embedding(size, dim, word_dropout, rates.word, scale)
 
+        attention = config.decoder.attention
+        words_are_read = attention.kind != "none" and attention.word_vectors
         target = embedding(target_size, config.decoder.embedding_dim, tied != "none")
         self.encoder = Encoder(
             config.encoder,
@@ -67,12 +69,14 @@ class Seq2Seq(nn.Module):
             else embedding(source_size, config.encoder.embedding_dim, is_tied=False),
             hidden_dropout,
             layer_norm=config.layer_norm,
-            output_is_read=config.decoder.attention.kind != "none",
+            output_is_read=attention.kind != "none",
+            words_are_read=words_are_read,
         )
         self.decoder = Decoder(
             config.decoder,
             target,
             self.encoder.output_size,
+            self.encoder.output_size + words_are_read * config.encoder.embedding_dim,
             tied=tied != "none",
             hidden_dropout=hidden_dropout,
             output_dropout=output_dropout,
@@ -164,7 +168,7 @@ class Seq2Seq(nn.Module):
         attention = self.decoder.attention
         memory = None
         if attention and encoded.memory is not None:
-            memory = attention.read(encoded.memory, encoded.mask)
+            memory = attention.read(encoded.memory, encoded.mask, encoded.words)
         shared = self.decoder.begin(len(batch.src_lens), batch.src_ids.device)
         return Decoding(memory, shared, self.decoder.start(state))
 

@@ -16,6 +16,8 @@ Weights = dict[str, Tensor]
 class Read(NamedTuple):
     memory: list[Tensor]
     """The top layer's output for each token."""
+    words: list[Tensor]
+    """Each token's vector."""
     hidden: list[Tensor]
     """Each layer's at the sentence's end."""
     cell: list[Tensor]
@@ -56,7 +58,7 @@ def read(weights: Weights, config: ModelConfig, src_ids: list[int]) -> Read:
     stack = config.encoder
     words = weights["encoder.embedding.weight"]
     scale = stack.embedding_dim**0.5 if config.tied_embeddings == "all" else 1.0
-    outputs = [words[token] * scale for token in src_ids]
+    vectors = outputs = [words[token] * scale for token in src_ids]
     hidden, cell = [], []
     for layer in range(stack.num_layers):
         seen, ends = [], []
@@ -78,13 +80,13 @@ def read(weights: Weights, config: ModelConfig, src_ids: list[int]) -> Read:
         if stack.residual and layer > 0:
             above = [new + old for new, old in zip(above, outputs, strict=True)]
         outputs = above
-    return Read(outputs, hidden, cell)
+    return Read(outputs, vectors, hidden, cell)
 
 
 def attend(
-    weights: Weights, kind: str, query: Tensor, memory: list[Tensor]
+    weights: Weights, kind: str, query: Tensor, memory: list[Tensor], values: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """The context and the weights of the source tokens."""
+    """The context, made of `values`, and the weights of the source tokens."""
     scores = []
     for vector in memory:
         if kind == "dot":  # Luong et al. 2015
@@ -98,8 +100,8 @@ def attend(
         scores.append(score)
     exponentials = torch.stack(scores).exp()
     shares = exponentials / exponentials.sum()
-    context = torch.zeros_like(memory[0])
-    for share, vector in zip(shares, memory, strict=True):
+    context = torch.zeros_like(values[0])
+    for share, vector in zip(shares, values, strict=True):
         context = context + share * vector
     return context, shares
 
@@ -108,6 +110,9 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
     """Feed every token; what is predicted after each, and where the decoder looked."""
     stack, is_tied = config.decoder, config.tied_embeddings != "none"
     kind, place = stack.attention.kind, getattr(stack.attention, "place", "none")
+    memory = values = encoded.memory
+    if getattr(stack.attention, "word_vectors", False):
+        values = [torch.cat(both) for both in zip(memory, encoded.words, strict=True)]
     words = weights["decoder.embedding.weight"]
     output_layer = words if is_tied else weights["decoder.output.weight"]
     hidden, cell = encoded.hidden, encoded.cell
@@ -123,7 +128,7 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
         word = words[token] * (stack.embedding_dim**0.5 if is_tied else 1.0)
         below = word
         if place == "before":
-            context, look = attend(weights, kind, hidden[-1], encoded.memory)
+            context, look = attend(weights, kind, hidden[-1], memory, values)
             below = torch.cat([word, context])
         if place == "input_feeding":
             below = torch.cat([word, read_last])
@@ -136,9 +141,9 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
             output = normalise(weights, f"decoder.lstm.norms.{layer}", hidden[layer])
             below = output + below if stack.residual and layer > 0 else output
             if place == "deep" and layer == 0:
-                context, look = attend(weights, kind, below, encoded.memory)
+                context, look = attend(weights, kind, below, memory, values)
         if place == "input_feeding":
-            context, look = attend(weights, kind, below, encoded.memory)
+            context, look = attend(weights, kind, below, memory, values)
         joined = [below] if place == "none" else [below, context]
         if place == "before":
             joined.append(word)

@@ -52,6 +52,7 @@ def small_config(
     layer_norm: bool = False,
     tied: str = "none",
     bidirectional: bool = False,
+    word_vectors: bool = False,
     **others: object,
 ) -> ModelConfig:
     """An architecture whose sizes all differ wherever the parts named here allow it."""
@@ -62,7 +63,9 @@ def small_config(
         "hidden_size": memory_size // (2 if bidirectional else 1),
         "bidirectional": bidirectional,
     }
-    attention = {"kind": kind} if kind == "none" else {"kind": kind, "place": place}
+    attention: dict[str, object] = {"kind": kind}
+    if kind != "none":
+        attention |= {"place": place, "word_vectors": word_vectors}
     decoder = {"embedding_dim": 6, "hidden_size": 8, "attention": attention}
     return ModelConfig.model_validate(
         {
@@ -79,9 +82,10 @@ def _every_part() -> Iterator[tuple[str, ModelConfig]]:
     depths = [(1, False), (3, False), (3, True)]
     parts = itertools.product(ATTENTIONS, depths, (False, True), ("none", "target", "all"))
     for index, ((kind, place), (num_layers, residual), layer_norm, tied) in enumerate(parts):
-        bidirectional = index % 2 == 1
+        bidirectional, word_vectors = index % 2 == 1, kind != "none" and index % 5 < 3
         words = [kind, place, f"{num_layers} layers", f"tied {tied}"]
         words += ["residual"] * residual + ["norm"] * layer_norm + ["both ways"] * bidirectional
+        words += ["word vectors"] * word_vectors
         config = small_config(
             kind,
             place,
@@ -90,12 +94,14 @@ def _every_part() -> Iterator[tuple[str, ModelConfig]]:
             layer_norm=layer_norm,
             tied=tied,
             bidirectional=bidirectional,
+            word_vectors=word_vectors,
         )
         yield ", ".join(words), config
 
 
 EVERY_PART = dict(_every_part())
-"""All parts with all others; every other encoder is bidirectional."""
+"""All parts with all others; every other encoder is bidirectional, and three in five contexts have
+word vectors in them."""
 
 PLAIN_AND_FULL = {
     f"{kind} {place} {words}": small_config(kind, place, **options)  # type: ignore[arg-type]
@@ -108,6 +114,7 @@ PLAIN_AND_FULL = {
             "layer_norm": True,
             "tied": "target",
             "bidirectional": True,
+            "word_vectors": True,
         },
     }.items()
 }

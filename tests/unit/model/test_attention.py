@@ -122,6 +122,26 @@ def test_contexts_and_gradients_of_steps_are_those_of_the_equations(
     assert_same(gradients(contexts, leaves), gradients(expected, leaves))
 
 
+@kinds
+@pytest.mark.parametrize("counts", [[3], COUNTS])
+def test_word_vectors_are_weighted_as_the_outputs_are(kind: str, counts: list[int]) -> None:
+    attention, values, queries = small_attention(kind, sum(counts))
+    words = torch.randn(3, 5, 4).double().requires_grad_()
+    leaves = [values, words, queries, *attention.parameters()]
+
+    contexts, weights = attend(attention, queries, counts, attention.read(values, MASK, words))
+
+    rows = [row for count in counts for row in range(count)]
+    expected = []
+    for query, row in zip(queries, rows, strict=True):
+        there = slice(LENGTHS[row])
+        context, shares = plain(attention, query, values[row, there])
+        expected.append(torch.cat([context, shares @ words[row, there]]))
+    assert (weights is None) == (len(counts) > 1)
+    assert_same([contexts], [torch.stack(expected)])
+    assert_same(gradients(contexts, leaves), gradients(torch.stack(expected), leaves))
+
+
 @repeatable
 @given(
     kind=st.sampled_from(KINDS),

@@ -43,7 +43,7 @@ def test_a_batch_is_read_as_the_equations_say(config: ModelConfig) -> None:
     assert not encoded.memory[~encoded.mask].any()
     for index, length in enumerate(batch.src_lens.tolist()):
         src_ids = row(batch, index).src_ids[0].tolist()
-        memory, hidden, cell = read(model.state_dict(), config, src_ids)
+        memory, _, hidden, cell = read(model.state_dict(), config, src_ids)
         torch.testing.assert_close(encoded.memory[index, :length], torch.stack(memory))
         torch.testing.assert_close(encoded.state.hidden[:, index], torch.stack(hidden))
         torch.testing.assert_close(encoded.state.cell[:, index], torch.stack(cell))
@@ -60,7 +60,7 @@ def test_there_are_states_alone_where_nobody_reads_the_output(config: ModelConfi
     assert encoded.memory is None
     for index in range(5):
         src_ids = row(batch, index).src_ids[0].tolist()
-        _, hidden, cell = read(model.state_dict(), config, src_ids)
+        _, _, hidden, cell = read(model.state_dict(), config, src_ids)
         torch.testing.assert_close(encoded.state.hidden[:, index], torch.stack(hidden))
         torch.testing.assert_close(encoded.state.cell[:, index], torch.stack(cell))
 
