@@ -154,6 +154,9 @@ class ModelConfig(Section):
     tied_embeddings: Literal["none", "target", "all"] = "none"
     """One matrix for `target` word vectors and output layer (Press & Wolf 2017), or for those of
     the source too: `all`."""
+    fixnorm: bool = False
+    """Give all rows of the output layer one length, which is learned, so that a token's frequency
+    shows in its bias alone (after Nguyen & Chiang 2018)."""
     init: InitConfig = UniformInit()
     """How weights start."""
 

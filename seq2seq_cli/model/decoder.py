@@ -71,6 +71,7 @@ class Decoder(nn.Module):
         hidden_dropout: Dropout,
         output_dropout: Dropout,
         layer_norm: bool,
+        fixnorm: bool,
     ) -> None:
         """memory_size: of the encoder's outputs; context_size: of what attention makes of them (and
         of word vectors); tied: the output layer's matrix is the embedding's."""
@@ -102,6 +103,7 @@ class Decoder(nn.Module):
         self.output: TiedOutput | nn.Linear = (
             TiedOutput(embedding) if tied else nn.Linear(self.output_size, vocabulary_size)
         )
+        self.fixnorm = Fixnorm() if fixnorm else None
 
     def start(self, state: LSTMState) -> DecoderState:
         """The state before the first step."""
@@ -109,15 +111,17 @@ class Decoder(nn.Module):
 
     def begin(self, batch: int, device: torch.device) -> Pass:
         """What the calls for a batch of sentences share."""
-        attention = self.attention
+        attention, matrix = self.attention, self.output.weight
+        if self.fixnorm:
+            matrix = self.fixnorm(matrix)
         return Pass(
             self.embedding.dropout.draw(batch, self.embedding.embedding_dim, device),
             self.lstm.begin(batch, device),
             shared_linear(attention.query) if attention else None,
             shared_linear(self.readout),
             self.output_dropout.draw(batch, self.output_size, device),
-            self.output.weight.to(product_dtype(self.output.weight)),
-            Int8Matrix(self.output.weight) if wants_int8() else None,
+            matrix.to(product_dtype(matrix)),
+            Int8Matrix(matrix) if wants_int8() else None,
         )
 
     def forward(
@@ -210,6 +214,22 @@ class TiedOutput(nn.Module):
     def weight(self) -> Tensor:
         """(vocabulary, embedding_dim)"""
         return self.embedding.weight
+
+
+class Fixnorm(nn.Module):
+    """Gives all rows of an output layer's matrix one length, which is learned.
+
+    A frequent token's vector grows long, and wins where a rare one fits better; a token's frequency
+    is left to its bias (after Nguyen & Chiang 2018, who choose the length beforehand).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.length = nn.Parameter(torch.ones(1))
+
+    def forward(self, matrix: Tensor) -> Tensor:
+        """(vocabulary, output_size), likewise"""
+        return F.normalize(matrix, dim=1) * self.length
 
 
 class Bridge(nn.Module):

@@ -81,6 +81,7 @@ class Seq2Seq(nn.Module):
             hidden_dropout=hidden_dropout,
             output_dropout=output_dropout,
             layer_norm=config.layer_norm,
+            fixnorm=config.fixnorm,
         )
         from_encoder = config.encoder.num_layers, self.encoder.output_size
         to_decoder = config.decoder.num_layers, config.decoder.hidden_size
@@ -192,7 +193,11 @@ class Seq2Seq(nn.Module):
             "target embedding": [decoder.embedding],
             "decoder LSTM": [decoder.lstm],
             "attention": [decoder.attention, decoder.readout if decoder.attention else None],
-            "output layer": [decoder.output, None if decoder.attention else decoder.readout],
+            "output layer": [
+                decoder.output,
+                decoder.fixnorm,
+                None if decoder.attention else decoder.readout,
+            ],
             "bridge": [self.bridge],
         }
         counted: set[nn.Parameter] = set()
@@ -211,7 +216,7 @@ def initialise(model: Seq2Seq, config: InitConfig, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         values = torch.empty(parameter.shape)
-        if ".norms." in name:  # begins as it is: neither scaled nor moved
+        if ".norms." in name or ".fixnorm." in name:  # begins as it is: neither scaled nor moved
             continue
         if isinstance(config, UniformInit):
             values.uniform_(-config.scale, config.scale, generator=random)

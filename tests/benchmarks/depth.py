@@ -10,13 +10,10 @@ finished before is read from its run. Perplexity is with the reference fed, half
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 from seq2seq_cli.console import table
-from seq2seq_cli.locate import BEST_MODEL
+from tests.benchmarks.variants import train, validations
 
 SETTINGS = {
     "training.teacher_forcing": "{kind: constant, ratio: 1.0}",
@@ -40,33 +37,18 @@ def main() -> None:
     for num_layers in arguments.layers:
         for order in arguments.orders:
             run_dir = arguments.run_dir / f"{num_layers}-{order}"
-            train(run_dir, num_layers, order, arguments.epochs)
+            settings = SETTINGS | {
+                "training.epochs": str(arguments.epochs),
+                "model.encoder.num_layers": str(num_layers),
+                "model.decoder.num_layers": str(num_layers),
+                "data.reverse_source": str(order == "reversed").lower(),
+            }
+            train(run_dir, "multi30k-tutorial", settings)
             events = validations(run_dir)
             for event in (events[len(events) // 2 - 1], events[-1]):
                 figures = (f"{event[key]:.2f}" for key in ("perplexity", "bleu"))
                 rows.append([str(num_layers), order, str(event["epoch"]), *figures])
     print(table([["layers", "source", "epochs", "perplexity", "BLEU"], *rows]))
-
-
-def train(run_dir: Path, num_layers: int, order: str, epochs: int) -> None:
-    settings = SETTINGS | {
-        "training.epochs": str(epochs),
-        "model.encoder.num_layers": str(num_layers),
-        "model.decoder.num_layers": str(num_layers),
-        "data.reverse_source": str(order == "reversed").lower(),
-    }
-    command = [sys.executable, "-m", "seq2seq_cli", "train", "--config", "multi30k-tutorial"]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={value}"]
-    started = (run_dir / BEST_MODEL).exists()
-    subprocess.run(
-        [*command, "--run-dir", str(run_dir), *(["--resume"] if started else [])], check=True
-    )
-
-
-def validations(run_dir: Path) -> list[dict[str, float]]:
-    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [event for event in map(json.loads, lines) if event["event"] == "valid"]
 
 
 if __name__ == "__main__":

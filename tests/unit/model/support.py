@@ -83,9 +83,11 @@ def _every_part() -> Iterator[tuple[str, ModelConfig]]:
     parts = itertools.product(ATTENTIONS, depths, (False, True), ("none", "target", "all"))
     for index, ((kind, place), (num_layers, residual), layer_norm, tied) in enumerate(parts):
         bidirectional, word_vectors = index % 2 == 1, kind != "none" and index % 5 < 3
+        fixnorm = index % 7 < 3
         words = [kind, place, f"{num_layers} layers", f"tied {tied}"]
         words += ["residual"] * residual + ["norm"] * layer_norm + ["both ways"] * bidirectional
         words += ["word vectors"] * word_vectors
+        words += ["fixnorm"] * fixnorm
         config = small_config(
             kind,
             place,
@@ -95,13 +97,14 @@ def _every_part() -> Iterator[tuple[str, ModelConfig]]:
             tied=tied,
             bidirectional=bidirectional,
             word_vectors=word_vectors,
+            fixnorm=fixnorm,
         )
         yield ", ".join(words), config
 
 
 EVERY_PART = dict(_every_part())
-"""All parts with all others; every other encoder is bidirectional, and three in five contexts have
-word vectors in them."""
+"""All parts with all others; every other encoder is bidirectional, three in five contexts have word
+vectors in them, three in seven output layers have rows of one length."""
 
 PLAIN_AND_FULL = {
     f"{kind} {place} {words}": small_config(kind, place, **options)  # type: ignore[arg-type]
@@ -115,6 +118,7 @@ PLAIN_AND_FULL = {
             "tied": "target",
             "bidirectional": True,
             "word_vectors": True,
+            "fixnorm": True,
         },
     }.items()
 }
@@ -131,6 +135,8 @@ def small_model(config: ModelConfig, seed: int = 1) -> Seq2Seq:
         if isinstance(norm, nn.LayerNorm):
             norm.weight.data.uniform_(0.5, 1.5, generator=random)
             norm.bias.data.uniform_(-0.5, 0.5, generator=random)
+    if model.decoder.fixnorm:
+        model.decoder.fixnorm.length.data.fill_(0.8)
     return model.eval()
 
 

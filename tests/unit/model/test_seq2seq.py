@@ -65,7 +65,7 @@ def test_parts_cover_all_parameters() -> None:
         attends = config.decoder.attention.kind != "none"
         assert ("attention" in parts) == attends, label
         if config.tied_embeddings != "none" and attends:
-            assert parts["output layer"] == target_size  # the biases
+            assert parts["output layer"] == target_size + config.fixnorm  # biases and a length
 
 
 @architectures
@@ -284,11 +284,13 @@ def test_weights_start_as_configured(init: InitConfig, name: str) -> None:
     for name, parameter in weights.items():
         if ".norms." in name:
             assert (parameter == (1.0 if name.endswith("weight") else 0.0)).all(), name
+        elif ".fixnorm." in name:
+            assert (parameter == 1.0).all(), name
         elif not isinstance(init, UniformInit) and "bias" in name:
             assert not parameter.any(), name
         else:
             assert not torch.isclose(parameter, others[name]).all(), name
-    drawn = {name: p for name, p in weights.items() if ".norms." not in name}
+    drawn = {name: p for name, p in weights.items() if "norm" not in name}
     embedding = first.encoder.embedding.weight
     if isinstance(init, UniformInit):
         assert all(parameter.abs().max() <= init.scale for parameter in drawn.values())

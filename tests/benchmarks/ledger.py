@@ -1,0 +1,88 @@
+"""What each part of a recipe brings: a config trained with one thing changed, on validation data.
+
+    python -m tests.benchmarks.ledger --seeds 1 2 3 --only "the recipe"
+    python -m tests.benchmarks.ledger
+
+Each row is a training of its own. One that was finished before is read from its run, one that was
+interrupted goes on; the table has all that were finished, whichever this call asked for. BLEU is of
+beam search; BLEU, perplexity and minutes are the seeds' means, and behind BLEU stand its lowest
+and highest value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from seq2seq_cli.console import table
+from tests.benchmarks.variants import train, validation_bleu, validations
+
+ATTENTION = "model.decoder.attention"
+CHANGES: dict[str, dict[str, str]] = {
+    "the recipe": {},
+    # Taken out.
+    "no word vectors in the context": {ATTENTION: "{kind: additive, place: deep}"},
+    "no tied embeddings": {"model.tied_embeddings": "none"},
+    "no dropout": {"model.dropout": "0", "training.r_drop": "0"},
+    "no dropout before the output layer": {"model.dropout.output": "0"},
+    "no label smoothing": {"training.label_smoothing": "0"},
+    "no R-Drop": {"training.r_drop": "0"},
+    "no averaging": {"training.averaging": "{kind: none}"},
+    "no learning rate schedule": {"training.learning_rate_schedule": "{kind: constant}"},
+    # Another choice.
+    "dot attention": {ATTENTION: "{kind: dot, place: deep, word_vectors: true}"},
+    "input feeding": {ATTENTION: "{kind: additive, place: input_feeding, word_vectors: true}"},
+    "batches of 128": {"training.batch_size": "128"},
+    "4,000 subwords": {"data.tokenizer": "{kind: bpe, size: 4000}"},
+    "words": {"data.tokenizer": "{kind: words}", "data.vocabulary.min_freq": "2"},
+    "twice the LSTMs' size": {
+        "model.encoder.hidden_size": "256",
+        "model.decoder.hidden_size": "512",
+    },
+    # Put in.
+    "word dropout of .1": {"model.dropout.word": "0.1"},
+    "BPE-dropout of .1": {"data.tokenizer": "{kind: bpe, size: 8000, dropout: 0.1}"},
+    "variational dropout": {"model.dropout.variational": "true"},
+    "layer normalisation": {"model.layer_norm": "true"},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", default="multi30k-en-de")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/ledger"))
+    parser.add_argument("--epochs", type=int, default=8, help="the schedule is made for")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--only", nargs="+", choices=CHANGES, default=[*CHANGES])
+    arguments = parser.parse_args()
+    for name in arguments.only:
+        for seed in arguments.seeds:
+            run_dir = arguments.run_dir / name.replace(" ", "-") / str(seed)
+            settings = {"training.epochs": str(arguments.epochs), "seed": str(seed)}
+            train(run_dir, arguments.config, settings | CHANGES[name])
+            result = run_dir / "ledger.json"
+            if not result.exists():
+                result.write_text(json.dumps(validation_bleu(run_dir)), encoding="utf-8")
+    rows = [row(arguments.run_dir, name) for name in CHANGES]
+    print(table([["", "BLEU", "", "perplexity", "minutes", "seeds"], *filter(None, rows)]))
+
+
+def row(folder: Path, name: str) -> Sequence[str] | None:
+    """What was measured; None where nothing was."""
+    results = sorted((folder / name.replace(" ", "-")).glob("*/ledger.json"))
+    if not results:
+        return None
+    scores = [json.loads(result.read_text(encoding="utf-8")) for result in results]
+    events = [validations(result.parent) for result in results]
+    perplexity = fmean(min(event["perplexity"] for event in run) for run in events)
+    minutes = fmean(run[-1]["seconds"] for run in events) / 60
+    spread = f"{min(scores):.1f}-{max(scores):.1f}" if len(scores) > 1 else ""
+    figures = f"{fmean(scores):.1f}", spread, f"{perplexity:.2f}", f"{minutes:.0f}"
+    return name, *figures, str(len(scores))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Trainings of one config with other settings, each kept in a run directory of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seq2seq_cli.locate import BEST_MODEL
+
+_PROGRAM = (sys.executable, "-m", "seq2seq_cli")
+
+
+def train(run_dir: Path, config: str, settings: Mapping[str, str]) -> None:
+    """Train to the end; a training that was begun before goes on, one that is over stays."""
+    command = [*_PROGRAM, "train", "--config", config, "--run-dir", str(run_dir)]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    if (run_dir / BEST_MODEL).exists():
+        command.append("--resume")
+    subprocess.run(command, check=True)
+
+
+def validations(run_dir: Path) -> list[dict[str, Any]]:
+    """The events of the run's metrics, in their order."""
+    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == "valid"]
+
+
+def validation_bleu(run_dir: Path, *options: str) -> float:
+    """Of the best model's translations by beam search."""
+    command = [*_PROGRAM, "evaluate", "--model", str(run_dir), "--split", "valid", "--bleu"]
+    done = subprocess.run([*command, "--json", *options], check=True, stdout=subprocess.PIPE)
+    score: float = json.loads(done.stdout)["bleu"]["score"]
+    return score
