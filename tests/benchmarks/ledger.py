@@ -26,18 +26,20 @@ CHANGES: dict[str, dict[str, str]] = {
     # Taken out.
     "no word vectors in the context": {ATTENTION: "{kind: additive, place: deep}"},
     "no tied embeddings": {"model.tied_embeddings": "none"},
-    "no dropout": {"model.dropout": "0", "training.r_drop": "0"},
+    "no fixnorm": {"model.fixnorm": "false"},
+    "no dropout": {"model.dropout": "0"},
     "no dropout before the output layer": {"model.dropout.output": "0"},
     "no label smoothing": {"training.label_smoothing": "0"},
-    "no R-Drop": {"training.r_drop": "0"},
     "no averaging": {"training.averaging": "{kind: none}"},
     "no learning rate schedule": {"training.learning_rate_schedule": "{kind: constant}"},
     # Another choice.
     "dot attention": {ATTENTION: "{kind: dot, place: deep, word_vectors: true}"},
+    "attention before the step": {ATTENTION: "{kind: additive, place: before, word_vectors: true}"},
     "input feeding": {ATTENTION: "{kind: additive, place: input_feeding, word_vectors: true}"},
     "batches of 128": {"training.batch_size": "128"},
     "4,000 subwords": {"data.tokenizer": "{kind: bpe, size: 4000}"},
     "words": {"data.tokenizer": "{kind: words}", "data.vocabulary.min_freq": "2"},
+    "twice the learning rate": {"training.optimizer": "{kind: adam, learning_rate: 2e-3}"},
     "twice the LSTMs' size": {
         "model.encoder.hidden_size": "256",
         "model.decoder.hidden_size": "512",
@@ -47,6 +49,7 @@ CHANGES: dict[str, dict[str, str]] = {
     "BPE-dropout of .1": {"data.tokenizer": "{kind: bpe, size: 8000, dropout: 0.1}"},
     "variational dropout": {"model.dropout.variational": "true"},
     "layer normalisation": {"model.layer_norm": "true"},
+    "R-Drop of weight 2": {"training.r_drop": "2"},
 }
 
 
@@ -54,10 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="multi30k-en-de")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/ledger"))
-    parser.add_argument("--epochs", type=int, default=8, help="the schedule is made for")
+    parser.add_argument("--epochs", type=float, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--only", nargs="+", choices=CHANGES, default=[*CHANGES])
+    parser.add_argument("--only", nargs="+", metavar="ROW", default=[*CHANGES])
     arguments = parser.parse_args()
+    if unknown := {*arguments.only} - CHANGES.keys():
+        parser.error(f"no such row: {', '.join(unknown)}; there are: {', '.join(CHANGES)}")
     for name in arguments.only:
         for seed in arguments.seeds:
             run_dir = arguments.run_dir / name.replace(" ", "-") / str(seed)
@@ -67,7 +72,7 @@ def main() -> None:
             if not result.exists():
                 result.write_text(json.dumps(validation_bleu(run_dir)), encoding="utf-8")
     rows = [row(arguments.run_dir, name) for name in CHANGES]
-    print(table([["", "BLEU", "", "perplexity", "minutes", "seeds"], *filter(None, rows)]))
+    print(table([["", "BLEU", "range", "perplexity", "minutes", "seeds"], *filter(None, rows)]))
 
 
 def row(folder: Path, name: str) -> Sequence[str] | None:
