@@ -150,17 +150,17 @@ class Attention(nn.Module):
         self.query = nn.Linear(query_size, query_size) if is_additive else None
         self.score = nn.Linear(query_size, 1, bias=False) if is_additive else None
 
-    def read(self, outputs: Tensor, mask: Tensor, words: Tensor | None = None) -> Memory:
+    def read(self, outputs: Tensor, mask: Tensor, word_vectors: Tensor | None = None) -> Memory:
         """Make the memory, once for a batch of sentences. outputs: the encoder's, (batch, src_len,
-        memory_size), of which keys are made; words: word vectors, (batch, src_len, embedding_dim),
-        that contexts are made of as well."""
+        memory_size), of which keys are made; word_vectors: (batch, src_len, embedding_dim), which
+        contexts hold the mean of as well."""
         outputs = outputs.to(product_dtype(outputs))
         keys = self.key(outputs) if self.key else outputs
         if self.score:
             keys = keys.to(self.score.weight.dtype) * -2.0
         values = outputs
-        if words is not None:
-            values = torch.cat([outputs, words.to(outputs.dtype)], dim=2)
+        if word_vectors is not None:
+            values = torch.cat([outputs, word_vectors.to(outputs.dtype)], dim=2)
         return shared_memory(values, keys, mask)
 
     def forward(

@@ -64,9 +64,9 @@ class Decoder(nn.Module):
         self,
         config: DecoderConfig,
         embedding: Embedding,
+        *,
         memory_size: int,
         context_size: int,
-        *,
         tied: bool,
         hidden_dropout: Dropout,
         output_dropout: Dropout,
@@ -220,7 +220,8 @@ class Fixnorm(nn.Module):
     """Gives all rows of an output layer's matrix one length, which is learned.
 
     A frequent token's vector grows long, and wins where a rare one fits better; a token's frequency
-    is left to its bias (after Nguyen & Chiang 2018, who choose the length beforehand).
+    is left to its bias (after Nguyen & Chiang 2018, who choose the length beforehand; here it
+    begins as 1). A row shorter than a thousandth is left as short, its gradient being huge.
     """
 
     def __init__(self) -> None:
@@ -229,7 +230,7 @@ class Fixnorm(nn.Module):
 
     def forward(self, matrix: Tensor) -> Tensor:
         """(vocabulary, output_size), likewise"""
-        return F.normalize(matrix, dim=1) * self.length
+        return F.normalize(matrix, dim=1, eps=1e-3) * self.length
 
 
 class Bridge(nn.Module):

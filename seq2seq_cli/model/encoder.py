@@ -21,8 +21,8 @@ class Encoded(NamedTuple):
     memory: Tensor | None
     """(batch, src_len, output_size): the top layer's output for each token, 0 on padding; None
     where nobody reads it"""
-    words: Tensor | None
-    """(batch, src_len, embedding_dim): the word vectors themselves, likewise"""
+    word_vectors: Tensor | None
+    """(batch, src_len, embedding_dim): what the bottom layer reads, likewise"""
     mask: Tensor
     """(batch, src_len): True where a token is real"""
     state: LSTMState
@@ -44,14 +44,15 @@ class Encoder(nn.Module):
         *,
         layer_norm: bool,
         output_is_read: bool,
-        words_are_read: bool,
+        word_vectors_are_read: bool,
     ) -> None:
         """dropout: between layers; output_is_read: by attention, not just the state by the
-        decoder; words_are_read: by attention, not just by the LSTM."""
+        decoder; word_vectors_are_read: by attention, not just by the bottom layer."""
         super().__init__()
         self.output_size = config.output_size
         self.residual = config.residual
-        self.output_is_read, self.words_are_read = output_is_read, words_are_read
+        self.output_is_read = output_is_read
+        self.word_vectors_are_read = word_vectors_are_read
         self.embedding = embedding
         sizes = [config.embedding_dim] + [self.output_size] * (config.num_layers - 1)
         self.layers = nn.ModuleList(
@@ -68,7 +69,7 @@ class Encoder(nn.Module):
         batch, device = len(src_lens), src_ids.device
         packing = Packing.of(src_lens, src_ids.size(1), device)
         word_mask = self.embedding.dropout.draw(batch, self.embedding.embedding_dim, device)
-        words = outputs = self.embedding(packing.pack(src_ids), word_mask, packing.counts)
+        vectors = outputs = self.embedding(packing.pack(src_ids), word_mask, packing.counts)
         states = []
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             below = outputs
@@ -85,7 +86,7 @@ class Encoder(nn.Module):
         state = LSTMState(hidden[:, packing.back], cell[:, packing.back])
         return Encoded(
             packing.unpack(outputs) if self.output_is_read else None,
-            packing.unpack(words) if self.words_are_read else None,
+            packing.unpack(vectors) if self.word_vectors_are_read else None,
             src_ids != PAD_ID,
             state,
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.config.model import InitConfig, ModelConfig, NormalInit, UniformInit
+from seq2seq_cli.config.model import InitConfig, ModelConfig, NoAttention, NormalInit, UniformInit
 from seq2seq_cli.data.batching import Batch
 from seq2seq_cli.model.attention import Memory
 from seq2seq_cli.model.decoder import Bridge, Decoder, DecoderState, Pass
@@ -60,7 +60,7 @@ class Seq2Seq(nn.Module):
             return Embedding(size, dim, word_dropout, rates.word, scale)
 
         attention = config.decoder.attention
-        words_are_read = attention.kind != "none" and attention.word_vectors
+        reads_vectors = not isinstance(attention, NoAttention) and attention.word_vectors
         target = embedding(target_size, config.decoder.embedding_dim, tied != "none")
         self.encoder = Encoder(
             config.encoder,
@@ -69,14 +69,15 @@ class Seq2Seq(nn.Module):
             else embedding(source_size, config.encoder.embedding_dim, is_tied=False),
             hidden_dropout,
             layer_norm=config.layer_norm,
-            output_is_read=attention.kind != "none",
-            words_are_read=words_are_read,
+            output_is_read=not isinstance(attention, NoAttention),
+            word_vectors_are_read=reads_vectors,
         )
+        memory_size = self.encoder.output_size
         self.decoder = Decoder(
             config.decoder,
             target,
-            self.encoder.output_size,
-            self.encoder.output_size + words_are_read * config.encoder.embedding_dim,
+            memory_size=memory_size,
+            context_size=memory_size + (config.encoder.embedding_dim if reads_vectors else 0),
             tied=tied != "none",
             hidden_dropout=hidden_dropout,
             output_dropout=output_dropout,
@@ -169,7 +170,7 @@ class Seq2Seq(nn.Module):
         attention = self.decoder.attention
         memory = None
         if attention and encoded.memory is not None:
-            memory = attention.read(encoded.memory, encoded.mask, encoded.words)
+            memory = attention.read(encoded.memory, encoded.mask, encoded.word_vectors)
         shared = self.decoder.begin(len(batch.src_lens), batch.src_ids.device)
         return Decoding(memory, shared, self.decoder.start(state))
 

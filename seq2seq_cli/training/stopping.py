@@ -44,10 +44,13 @@ def interrupted_by_sigterm() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # Raised in the middle of a library, it may have come out of it as anything.
+        # Raised in the middle of a library, it may come out of it as anything, or not at all.
         if is_received:
             raise Interrupted(signal.SIGTERM, "interrupted") from error
         raise
+    else:
+        if is_received:
+            raise Interrupted(signal.SIGTERM, "interrupted")
     finally:
         signal.signal(signal.SIGTERM, before)
 

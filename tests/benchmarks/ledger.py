@@ -4,15 +4,16 @@
     python -m tests.benchmarks.ledger
 
 Each row is a training of its own. One that was finished before is read from its run, one that was
-interrupted goes on; the table has all that were finished, whichever this call asked for. BLEU is of
-beam search; BLEU, perplexity and minutes are the seeds' means, and behind BLEU stand its lowest
-and highest value.
+interrupted goes on; the table has all that were finished, whichever this call asked for. Figures
+are means over the seeds, with the lowest and highest BLEU behind: BLEU of beam search, perplexity
+of the same weights (by the row's own tokens), minutes of training without its validations.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -31,12 +32,12 @@ CHANGES: dict[str, dict[str, str]] = {
     "no dropout before the output layer": {"model.dropout.output": "0"},
     "no label smoothing": {"training.label_smoothing": "0"},
     "no averaging": {"training.averaging": "{kind: none}"},
-    "no learning rate schedule": {"training.learning_rate_schedule": "{kind: constant}"},
+    "a constant learning rate": {"training.learning_rate_schedule": "{kind: constant}"},
     # Another choice.
     "dot attention": {ATTENTION: "{kind: dot, place: deep, word_vectors: true}"},
     "attention before the step": {ATTENTION: "{kind: additive, place: before, word_vectors: true}"},
     "input feeding": {ATTENTION: "{kind: additive, place: input_feeding, word_vectors: true}"},
-    "batches of 128": {"training.batch_size": "128"},
+    "batches of 128, a quarter of the steps": {"training.batch_size": "128"},
     "4,000 subwords": {"data.tokenizer": "{kind: bpe, size: 4000}"},
     "words": {"data.tokenizer": "{kind: words}", "data.vocabulary.min_freq": "2"},
     "twice the learning rate": {"training.optimizer": "{kind: adam, learning_rate: 2e-3}"},
@@ -63,30 +64,51 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := {*arguments.only} - CHANGES.keys():
         parser.error(f"no such row: {', '.join(unknown)}; there are: {', '.join(CHANGES)}")
-    for name in arguments.only:
-        for seed in arguments.seeds:
-            run_dir = arguments.run_dir / name.replace(" ", "-") / str(seed)
-            settings = {"training.epochs": str(arguments.epochs), "seed": str(seed)}
-            train(run_dir, arguments.config, settings | CHANGES[name])
-            result = run_dir / "ledger.json"
-            if not result.exists():
-                result.write_text(json.dumps(validation_bleu(run_dir)), encoding="utf-8")
-    rows = [row(arguments.run_dir, name) for name in CHANGES]
-    print(table([["", "BLEU", "range", "perplexity", "minutes", "seeds"], *filter(None, rows)]))
+    folder = arguments.run_dir / f"{arguments.config}-{arguments.epochs:g}"
+    try:
+        for name in arguments.only:
+            for seed in arguments.seeds:
+                run_dir = folder / slug(name) / str(seed)
+                settings = {"training.epochs": str(arguments.epochs), "seed": str(seed)}
+                measure(run_dir, arguments.config, settings | CHANGES[name])
+    finally:
+        rows = [row(folder, name) for name in CHANGES]
+        header = ["", "BLEU", "range", "perplexity", "minutes", "seeds"]
+        print(table([header, *filter(None, rows)]))
+
+
+def slug(name: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", name.lower())
+
+
+def measure(run_dir: Path, config: str, settings: dict[str, str]) -> None:
+    """Train and score, unless that was done before."""
+    result = run_dir / "ledger.json"
+    if result.exists():
+        return
+    train(run_dir, config, settings)
+    events = validations(run_dir)
+    best = max(events, key=lambda event: event["bleu"])
+    figures = {
+        "bleu": validation_bleu(run_dir),
+        "perplexity": best["perplexity"],
+        "minutes": events[-1]["seconds"] / 60,
+    }
+    result.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def row(folder: Path, name: str) -> Sequence[str] | None:
     """What was measured; None where nothing was."""
-    results = sorted((folder / name.replace(" ", "-")).glob("*/ledger.json"))
-    if not results:
+    results = (folder / slug(name)).glob("*/ledger.json")
+    figures = [json.loads(result.read_text(encoding="utf-8")) for result in results]
+    if not figures:
         return None
-    scores = [json.loads(result.read_text(encoding="utf-8")) for result in results]
-    events = [validations(result.parent) for result in results]
-    perplexity = fmean(min(event["perplexity"] for event in run) for run in events)
-    minutes = fmean(run[-1]["seconds"] for run in events) / 60
+    scores, perplexities, minutes = (
+        [each[key] for each in figures] for key in ("bleu", "perplexity", "minutes")
+    )
     spread = f"{min(scores):.1f}-{max(scores):.1f}" if len(scores) > 1 else ""
-    figures = f"{fmean(scores):.1f}", spread, f"{perplexity:.2f}", f"{minutes:.0f}"
-    return name, *figures, str(len(scores))
+    means = f"{fmean(scores):.1f}", spread, f"{fmean(perplexities):.2f}", f"{fmean(minutes):.0f}"
+    return name, *means, str(len(scores))
 
 
 if __name__ == "__main__":

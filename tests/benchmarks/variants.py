@@ -9,19 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seq2seq_cli.locate import BEST_MODEL
-
 _PROGRAM = (sys.executable, "-m", "seq2seq_cli")
 
 
 def train(run_dir: Path, config: str, settings: Mapping[str, str]) -> None:
-    """Train to the end; a training that was begun before goes on, one that is over stays."""
+    """Train to the end; a training that was interrupted goes on where it was last saved."""
     command = [*_PROGRAM, "train", "--config", config, "--run-dir", str(run_dir)]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
-    if (run_dir / BEST_MODEL).exists():
-        command.append("--resume")
-    subprocess.run(command, check=True)
+    command.append("--resume" if (run_dir / "last").exists() else "--overwrite")
+    with subprocess.Popen(command) as training:
+        try:
+            code = training.wait()
+        except KeyboardInterrupt:  # which the training got too, and saves now
+            training.wait()
+            raise
+    if code:
+        raise subprocess.CalledProcessError(code, command)
 
 
 def validations(run_dir: Path) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from seq2seq_cli.config.data import ParallelFiles
-from seq2seq_cli.config_file import load_config, shipped_configs
+from seq2seq_cli.config.data import BpeTokenizer, ParallelFiles
+from seq2seq_cli.config_file import Override, load_config, parse_override, shipped_configs
 from seq2seq_cli.model.seq2seq import Seq2Seq
+from tests.benchmarks.ledger import CHANGES
 from tests.integration.conftest import call_command, sentence_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -58,9 +59,9 @@ def bring_data(config: Path, folder: Path) -> Path:
                 file.parent.mkdir(exist_ok=True)
                 file.write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
         elif isinstance(split, Path):
-            comma = "\t" if split.suffix == ".tsv" else ","
-            rows = "".join(f"{english}{comma}{german}\n" for german, english in pairs)
-            header = f"English{comma}French\n" if data.columns else ""
+            separator = "\t" if split.suffix == ".tsv" else ","
+            rows = "".join(f"{english}{separator}{german}\n" for german, english in pairs)
+            header = f"English{separator}French\n" if data.columns else ""
             split.write_text(f"{header}{rows}", encoding="utf-8")
     return copy
 
@@ -99,9 +100,10 @@ def test_config_trains_and_its_model_translates(
     if not os.environ.get("SEQ2SEQ_DATA"):
         write_multi30k(tmp_path / "corpora")
         monkeypatch.setenv("SEQ2SEQ_DATA", str(tmp_path / "corpora"))
-    smaller = [word for value in SMALLER for word in ("--set", value)]
-    if hasattr(config.data.tokenizer, "size"):  # of which the few sentences yield some hundred
-        smaller += ["--set", "data.tokenizer.size=150"]
+    settings = [*SMALLER]
+    if isinstance(config.data.tokenizer, BpeTokenizer):  # the few sentences yield some hundred
+        settings.append("data.tokenizer.size=150")
+    smaller = [word for setting in settings for word in ("--set", setting)]
     words = ["train", "--config", path.stem, "--device", "cpu", *smaller]
     if config.data.dataset is None:  # this data is for people to bring
         words[2] = str(bring_data(path, tmp_path / "brought"))
@@ -111,13 +113,30 @@ def test_config_trains_and_its_model_translates(
     run_dir = empty_dir / "runs" / path.stem
     state = json.loads((run_dir / "last" / "state.json").read_text(encoding="utf-8"))
     assert state["step"] == state["validated_step"] == 3
-    given, kept = (load_config(folder).data for folder in (words[2], str(run_dir)))
-    assert kept.model_copy(update={"tokenizer": given.tokenizer}) == given
+    overrides = [parse_override(setting) for setting in settings]
+    assert load_config(str(run_dir)).data == load_config(words[2], overrides).data
 
     translated = call_command("translate", "Der Mann sieht das Haus.", "", cwd=empty_dir)
     assert translated.code == 0, translated.err
     assert len(translated.lines) == 2
     assert translated.lines[1] == ""
+
+
+def test_the_recipe_for_few_pairs_is_one() -> None:
+    names = ("multi30k-en-de", "multi30k-de-en", "small-corpus")
+    recipe, *others = (load_config(name) for name in names)
+    for other in others:
+        assert other.model == recipe.model
+        assert other.data.tokenizer == recipe.data.tokenizer
+        own = {"epochs", "max_steps"}
+        assert other.training.model_dump(exclude=own) == recipe.training.model_dump(exclude=own)
+
+
+@pytest.mark.parametrize("row", CHANGES)
+def test_each_row_of_the_ledger_is_another_config(row: str) -> None:
+    recipe = load_config("multi30k-en-de")
+    overrides = [Override(key, value, "--set") for key, value in CHANGES[row].items()]
+    assert (load_config("multi30k-en-de", overrides) == recipe) == (row == "the recipe")
 
 
 def test_wheel_takes_the_configs_along() -> None:

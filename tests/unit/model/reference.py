@@ -16,8 +16,8 @@ Weights = dict[str, Tensor]
 class Read(NamedTuple):
     memory: list[Tensor]
     """The top layer's output for each token."""
-    words: list[Tensor]
-    """Each token's vector."""
+    word_vectors: list[Tensor]
+    """Of each token."""
     hidden: list[Tensor]
     """Each layer's at the sentence's end."""
     cell: list[Tensor]
@@ -112,7 +112,7 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
     kind, place = stack.attention.kind, getattr(stack.attention, "place", "none")
     memory = values = encoded.memory
     if getattr(stack.attention, "word_vectors", False):
-        values = [torch.cat(both) for both in zip(memory, encoded.words, strict=True)]
+        values = [torch.cat(both) for both in zip(memory, encoded.word_vectors, strict=True)]
     words = weights["decoder.embedding.weight"]
     output_layer = words if is_tied else weights["decoder.output.weight"]
     if "decoder.fixnorm.length" in weights:

@@ -6,6 +6,7 @@ import torch
 from seq2seq_cli.config.model import ModelConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
 from seq2seq_cli.model.attention import shared_memory
+from seq2seq_cli.model.decoder import Fixnorm
 from seq2seq_cli.model.packing import Packing
 from tests.unit.model.reference import Written, read, write
 from tests.unit.model.support import (
@@ -61,6 +62,7 @@ def test_every_step_is_as_the_equations_say(config: ModelConfig) -> None:
         for index, (expected, attention) in enumerate(references):
             if step >= len(expected):
                 continue
+            # Scores of some ten nats: what is left after the softmax has fewer digits.
             torch.testing.assert_close(log_probs[index], expected[step], rtol=1e-5, atol=1e-5)
             if looks is None:
                 assert config.decoder.attention.kind == "none"
@@ -207,3 +209,25 @@ def test_deep_runs_every_layer_over_the_whole_target_at_once(kind: str) -> None:
     model(batch)
 
     assert len(calls) == 3
+
+
+def test_fixnorm_gives_all_rows_one_length() -> None:
+    matrix = torch.randn(7, 5).mul_(torch.logspace(-2, 2, 7).unsqueeze(1)).requires_grad_()
+    fixnorm = Fixnorm()
+    fixnorm.length.data.fill_(3.0)
+
+    rows = fixnorm(matrix)
+
+    torch.testing.assert_close(rows.norm(dim=1), torch.full((7,), 3.0))
+    torch.testing.assert_close(rows * matrix.norm(dim=1, keepdim=True), matrix * 3.0)
+
+
+def test_a_row_of_zeros_stays_and_its_gradient_is_no_flood() -> None:
+    matrix = torch.zeros(1, 5, requires_grad=True)
+
+    rows = Fixnorm()(matrix)
+    rows.sum().backward()
+
+    assert not rows.any()
+    assert matrix.grad is not None
+    assert 0 < matrix.grad.abs().max() <= 1001

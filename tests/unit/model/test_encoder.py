@@ -9,7 +9,7 @@ from tests.unit.model.reference import read
 from tests.unit.model.support import row, small_batch, small_config, small_model, widened
 
 
-def encoders(kind: str) -> dict[str, ModelConfig]:
+def encoders(kind: str, *, word_vectors: bool = False) -> dict[str, ModelConfig]:
     return {
         f"{num_layers} layers{', both ways' * both}{', residual' * residual}{', norm' * norm}": (
             small_config(
@@ -19,6 +19,7 @@ def encoders(kind: str) -> dict[str, ModelConfig]:
                 residual=residual,
                 layer_norm=norm,
                 tied="all" if norm else "none",
+                word_vectors=word_vectors,
             )
         )
         for num_layers, residual in [(1, False), (3, False), (3, True)]
@@ -27,7 +28,7 @@ def encoders(kind: str) -> dict[str, ModelConfig]:
     }
 
 
-READ, UNREAD = encoders("additive"), encoders("none")
+READ, UNREAD = encoders("additive", word_vectors=True), encoders("none")
 """By attention; without it only the states matter."""
 
 
@@ -40,11 +41,14 @@ def test_a_batch_is_read_as_the_equations_say(config: ModelConfig) -> None:
     encoded = model.encoder(batch.src_ids, batch.src_lens)
 
     assert encoded.memory is not None
+    assert encoded.word_vectors is not None
     assert not encoded.memory[~encoded.mask].any()
+    assert not encoded.word_vectors[~encoded.mask].any()
     for index, length in enumerate(batch.src_lens.tolist()):
         src_ids = row(batch, index).src_ids[0].tolist()
-        memory, _, hidden, cell = read(model.state_dict(), config, src_ids)
+        memory, vectors, hidden, cell = read(model.state_dict(), config, src_ids)
         torch.testing.assert_close(encoded.memory[index, :length], torch.stack(memory))
+        torch.testing.assert_close(encoded.word_vectors[index, :length], torch.stack(vectors))
         torch.testing.assert_close(encoded.state.hidden[:, index], torch.stack(hidden))
         torch.testing.assert_close(encoded.state.cell[:, index], torch.stack(cell))
 
@@ -57,7 +61,7 @@ def test_there_are_states_alone_where_nobody_reads_the_output(config: ModelConfi
 
     encoded = model.encoder(batch.src_ids, batch.src_lens)
 
-    assert encoded.memory is None
+    assert encoded.memory is encoded.word_vectors is None
     for index in range(5):
         src_ids = row(batch, index).src_ids[0].tolist()
         _, _, hidden, cell = read(model.state_dict(), config, src_ids)

@@ -290,7 +290,8 @@ def test_weights_start_as_configured(init: InitConfig, name: str) -> None:
             assert not parameter.any(), name
         else:
             assert not torch.isclose(parameter, others[name]).all(), name
-    drawn = {name: p for name, p in weights.items() if "norm" not in name}
+    norms = (".norms.", ".fixnorm.")
+    drawn = {name: p for name, p in weights.items() if not any(norm in name for norm in norms)}
     embedding = first.encoder.embedding.weight
     if isinstance(init, UniformInit):
         assert all(parameter.abs().max() <= init.scale for parameter in drawn.values())
