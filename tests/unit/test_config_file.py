@@ -223,7 +223,7 @@ def _stand_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "model: big",
             "2: model: must be a mapping of keys (encoder, decoder, dropout, layer_norm, "
-            "tied_embeddings, init, pretrained), not 'big'",
+            "tied_embeddings, fixnorm, init, pretrained), not 'big'",
         ),
         (
             "decoding: [1]",
@@ -948,9 +948,10 @@ model:
   encoder: {embedding_dim: 1, hidden_size: 2, num_layers: 3, bidirectional: true, residual: true}
   decoder:
     {embedding_dim: 4, hidden_size: 5, num_layers: 6, residual: true,
-     attention: {kind: general, place: before}}
+     attention: {kind: general, place: before, word_vectors: true}}
   dropout: {embedding: 0.123456789, hidden: 0, output: 0.1, word: 1e-3, variational: true}
   layer_norm: true
+  fixnorm: true
   tied_embeddings: target
   pretrained: {source: /d/a.vec, target: /d/b.vec.gz}
   init: {kind: normal, std: 1e-7}

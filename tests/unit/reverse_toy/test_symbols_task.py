@@ -96,6 +96,11 @@ def digits_of(ids: FlatIds, codec: TextCodec) -> list[tuple[int, ...]]:
 # ---------------------------------------------------------------- what it trains with
 
 
+def attending(kind: str, place: str, *, word_vectors: bool = False) -> dict[str, Any]:
+    keys = {"kind": kind, "place": place, "word_vectors": word_vectors}
+    return {f"model.decoder.attention.{key}": value for key, value in keys.items()}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "changed"),
     [
@@ -114,20 +119,17 @@ def digits_of(ids: FlatIds, codec: TextCodec) -> list[tuple[int, ...]]:
         (
             "attention",
             GeneralAttention(place="before"),
-            {"model.decoder.attention.kind": "general", "model.decoder.attention.place": "before"},
+            attending("general", "before"),
         ),
         (
             "attention",
             AdditiveAttention(),
-            {"model.decoder.attention.kind": "additive", "model.decoder.attention.place": "deep"},
+            attending("additive", "deep"),
         ),
         (
             "attention",
-            DotAttention(place="input_feeding"),
-            {
-                "model.decoder.attention.kind": "dot",
-                "model.decoder.attention.place": "input_feeding",
-            },
+            DotAttention(place="input_feeding", word_vectors=True),
+            attending("dot", "input_feeding", word_vectors=True),
         ),
         ("reverse_source", True, {"data.reverse_source": True}),
         (
@@ -284,6 +286,7 @@ def test_it_reads_backwards_when_it_writes_too(attention: str) -> None:
         ({"attention": "general", "num_layers": 2}, 2, 8),
         ({"attention": "additive", "bidirectional": True}, 1, 16),
         ({"attention": {"kind": "general", "place": "input_feeding"}}, 1, 8),
+        ({"attention": {"kind": "dot", "word_vectors": True}, "embedding_dim": 5}, 1, 8 + 5),
     ],
 )
 def test_shapes_that_are_handed_over(
