@@ -221,16 +221,17 @@ class Fixnorm(nn.Module):
 
     A frequent token's vector grows long, and wins where a rare one fits better; a token's frequency
     is left to its bias (after Nguyen & Chiang 2018, who choose the length beforehand; here it
-    begins as 1). A row shorter than a thousandth is left as short, its gradient being huge.
+    begins as 1, and its logarithm is the weight). A row shorter than a thousandth stays shorter
+    than the others: its gradient would be huge.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.length = nn.Parameter(torch.ones(1))
+        self.log_length = nn.Parameter(torch.zeros(1))
 
     def forward(self, matrix: Tensor) -> Tensor:
         """(vocabulary, output_size), likewise"""
-        return F.normalize(matrix, dim=1, eps=1e-3) * self.length
+        return F.normalize(matrix, dim=1, eps=1e-3) * self.log_length.exp()
 
 
 class Bridge(nn.Module):

@@ -43,16 +43,11 @@ def interrupted_by_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
-    except BaseException as error:
-        # Raised in the middle of a library, it may come out of it as anything, or not at all.
-        if is_received:
-            raise Interrupted(signal.SIGTERM, "interrupted") from error
-        raise
-    else:
-        if is_received:
-            raise Interrupted(signal.SIGTERM, "interrupted")
     finally:
         signal.signal(signal.SIGTERM, before)
+        if is_received:
+            # Raised in the middle of a library, it may have come out of it as anything, or not.
+            raise Interrupted(signal.SIGTERM, "interrupted")
 
 
 @contextmanager

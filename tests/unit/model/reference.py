@@ -115,9 +115,9 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
         values = [torch.cat(both) for both in zip(memory, encoded.word_vectors, strict=True)]
     words = weights["decoder.embedding.weight"]
     output_layer = words if is_tied else weights["decoder.output.weight"]
-    if "decoder.fixnorm.length" in weights:
+    if "decoder.fixnorm.log_length" in weights:
         lengths = output_layer.pow(2).sum(dim=1, keepdim=True).sqrt()
-        output_layer = output_layer / lengths * weights["decoder.fixnorm.length"]
+        output_layer = output_layer / lengths * weights["decoder.fixnorm.log_length"].exp()
     hidden, cell = encoded.hidden, encoded.cell
     if "bridge.hidden.weight" in weights:
         count = stack.num_layers

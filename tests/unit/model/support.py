@@ -136,7 +136,7 @@ def small_model(config: ModelConfig, seed: int = 1) -> Seq2Seq:
             norm.weight.data.uniform_(0.5, 1.5, generator=random)
             norm.bias.data.uniform_(-0.5, 0.5, generator=random)
     if model.decoder.fixnorm:
-        model.decoder.fixnorm.length.data.fill_(0.8)
+        model.decoder.fixnorm.log_length.data.fill_(-0.2)
     return model.eval()
 
 

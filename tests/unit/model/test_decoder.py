@@ -1,5 +1,7 @@
 """The decoder against its equations, for every kind and place of attention."""
 
+import math
+
 import pytest
 import torch
 
@@ -214,7 +216,7 @@ def test_deep_runs_every_layer_over_the_whole_target_at_once(kind: str) -> None:
 def test_fixnorm_gives_all_rows_one_length() -> None:
     matrix = torch.randn(7, 5).mul_(torch.logspace(-2, 2, 7).unsqueeze(1)).requires_grad_()
     fixnorm = Fixnorm()
-    fixnorm.length.data.fill_(3.0)
+    fixnorm.log_length.data.fill_(math.log(3.0))
 
     rows = fixnorm(matrix)
 
