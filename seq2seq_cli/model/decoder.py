@@ -15,6 +15,7 @@ from seq2seq_cli.model.deferred import SharedWeight, product_dtype, shared_linea
 from seq2seq_cli.model.dropout import Dropout, Embedding
 from seq2seq_cli.model.layers import Shared, StackedLSTM
 from seq2seq_cli.model.lstm import LSTMState
+from seq2seq_cli.model.output_layer import Fixnorm, TiedOutput
 from seq2seq_cli.model.quantized import Int8Matrix, wants_int8
 
 
@@ -200,38 +201,6 @@ class Decoder(nn.Module):
 
     def _read_out(self, read: Tensor, shared: Pass) -> Tensor:
         return shared.readout.linear(read).tanh() if shared.readout else read
-
-
-class TiedOutput(nn.Module):
-    """An output layer whose rows are the target's word vectors (Press & Wolf 2017)."""
-
-    def __init__(self, embedding: Embedding) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
-
-    @property
-    def weight(self) -> Tensor:
-        """(vocabulary, embedding_dim)"""
-        return self.embedding.weight
-
-
-class Fixnorm(nn.Module):
-    """Gives all rows of an output layer's matrix one length, which is learned.
-
-    A frequent token's vector grows long, and wins where a rare one fits better; a token's frequency
-    is left to its bias (after Nguyen & Chiang 2018, who choose the length beforehand; here it
-    begins as 1, and its logarithm is the weight). A row shorter than a thousandth stays shorter
-    than the others: its gradient would be huge.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_length = nn.Parameter(torch.zeros(1))
-
-    def forward(self, matrix: Tensor) -> Tensor:
-        """(vocabulary, output_size), likewise"""
-        return F.normalize(matrix, dim=1, eps=1e-3) * self.log_length.exp()
 
 
 class Bridge(nn.Module):

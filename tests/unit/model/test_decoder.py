@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from seq2seq_cli.config.model import ModelConfig
 from seq2seq_cli.data.vocabulary import PAD_ID
 from seq2seq_cli.model.attention import shared_memory
-from seq2seq_cli.model.decoder import Fixnorm
+from seq2seq_cli.model.output_layer import Fixnorm
 from seq2seq_cli.model.packing import Packing
 from tests.unit.model.reference import Written, read, write
 from tests.unit.model.support import (
@@ -233,3 +234,20 @@ def test_a_row_of_zeros_stays_and_its_gradient_is_no_flood() -> None:
     assert not rows.any()
     assert matrix.grad is not None
     assert 0 < matrix.grad.abs().max() <= 1001
+
+
+def test_fixnorms_gradient_is_that_of_its_equation() -> None:
+    lengths = torch.tensor([1e-4, 0.1, 1.0, 30.0]).double().unsqueeze(1)
+    matrix = (F.normalize(torch.randn(4, 5).double(), dim=1) * lengths).requires_grad_()
+    fixnorm = Fixnorm().double()
+    fixnorm.log_length.data.fill_(0.3)
+    d_rows = torch.randn(4, 5).double()
+
+    plain = F.normalize(matrix, dim=1, eps=1e-3) * fixnorm.log_length.exp()
+
+    wanted = matrix, fixnorm.log_length
+    torch.testing.assert_close(fixnorm(matrix), plain)
+    torch.testing.assert_close(
+        torch.autograd.grad(fixnorm(matrix), wanted, d_rows),
+        torch.autograd.grad(plain, wanted, d_rows),
+    )
