@@ -54,11 +54,12 @@ class NoAttention(Section):
 
 class _Attention(Section):
     kind: str
-    place: Literal["before", "input_feeding", "deep"] = "deep"
+    place: Literal["before", "input_feeding", "deep", "every_layer"] = "deep"
     """`before`: the context found with the last state joins the step's input (Bahdanau et al.
     2015). `input_feeding`: attention after the LSTM, its output joins the next step's input (Luong
     et al. 2015). `deep`: from the bottom layer's output, for the layers above and the output layer
-    (Wu et al. 2016); fastest, since no step waits for attention at the one before."""
+    (Wu et al. 2016); fastest, since no step waits for attention at the one before. `every_layer`:
+    likewise, and each layer above looks again, for the next one and at last the output layer."""
     word_vectors: bool = False
     """The source's word vectors, weighted as the encoder's outputs are, are part of the context
     (after the lexical model of Nguyen & Chiang 2018)."""

@@ -13,10 +13,14 @@ from seq2seq_cli.config.model import DecoderConfig, NoAttention
 from seq2seq_cli.model.attention import Attention, Memory
 from seq2seq_cli.model.deferred import SharedWeight, product_dtype, shared_linear
 from seq2seq_cli.model.dropout import Dropout, Embedding
+from seq2seq_cli.model.encoder import Encoded
 from seq2seq_cli.model.layers import Shared, StackedLSTM
 from seq2seq_cli.model.lstm import LSTMState
 from seq2seq_cli.model.output_layer import Fixnorm, TiedOutput
 from seq2seq_cli.model.quantized import Int8Matrix, wants_int8
+
+_NEEDS_THE_STEP_BEFORE = ("before", "input_feeding")
+"""Places of attention that no layer can run over a whole target with."""
 
 
 class DecoderState(NamedTuple):
@@ -44,7 +48,8 @@ class Pass(NamedTuple):
 
     embedding: Tensor | None
     layers: list[Shared]
-    query: SharedWeight | None
+    queries: list[SharedWeight | None]
+    """Of each attention."""
     readout: SharedWeight | None
     output: Tensor | None
     matrix: Tensor
@@ -78,11 +83,17 @@ class Decoder(nn.Module):
         of word vectors); tied: the output layer's matrix is the embedding's."""
         super().__init__()
         attention, words, hidden = config.attention, config.embedding_dim, config.hidden_size
+        above: list[Attention] = []
         if isinstance(attention, NoAttention):
             self.place, self.attention, context_size = "none", None, 0
         else:
             self.place = attention.place
             self.attention = Attention(attention, hidden, memory_size)
+            if self.place == "every_layer":
+                above = [
+                    Attention(attention, hidden, memory_size) for _ in range(1, config.num_layers)
+                ]
+        self.attentions_above = nn.ModuleList(above)
         self.output_size = words if tied else hidden
         self.feed_size = self.output_size if self.place == "input_feeding" else 0
         self.embedding = embedding
@@ -92,7 +103,7 @@ class Decoder(nn.Module):
             hidden,
             config.num_layers,
             hidden_dropout,
-            context_size=context_size if self.place == "deep" else 0,
+            context_size=context_size if self.place not in _NEEDS_THE_STEP_BEFORE else 0,
             residual=config.residual,
             layer_norm=layer_norm,
         )
@@ -106,19 +117,32 @@ class Decoder(nn.Module):
         )
         self.fixnorm = Fixnorm() if fixnorm else None
 
+    @property
+    def attentions(self) -> list[Attention]:
+        """The one there is, or that of each layer; none without attention."""
+        modules = [self.attention, *self.attentions_above]
+        return [module for module in modules if isinstance(module, Attention)]
+
+    def read(self, encoded: Encoded) -> list[Memory]:
+        """Make each attention's memory, once for a batch of sentences."""
+        memory, vectors, mask, _ = encoded
+        if memory is None:
+            return []
+        return [attention.read(memory, mask, vectors) for attention in self.attentions]
+
     def start(self, state: LSTMState) -> DecoderState:
         """The state before the first step."""
         return DecoderState(state, state.hidden.new_zeros(state.hidden.size(1), self.feed_size))
 
     def begin(self, batch: int, device: torch.device) -> Pass:
         """What the calls for a batch of sentences share."""
-        attention, matrix = self.attention, self.output.weight
+        matrix = self.output.weight
         if self.fixnorm:
             matrix = self.fixnorm(matrix)
         return Pass(
             self.embedding.dropout.draw(batch, self.embedding.embedding_dim, device),
             self.lstm.begin(batch, device),
-            shared_linear(attention.query) if attention else None,
+            [shared_linear(attention.query) for attention in self.attentions],
             shared_linear(self.readout),
             self.output_dropout.draw(batch, self.output_size, device),
             matrix.to(product_dtype(matrix)),
@@ -130,24 +154,26 @@ class Decoder(nn.Module):
         token_ids: Tensor,
         counts: Sequence[int],
         state: DecoderState,
-        memory: Memory | None,
+        memories: Sequence[Memory],
         shared: Pass,
     ) -> tuple[Tensor, DecoderState, Tensor | None]:
         """Feed packed tokens, (tokens,), from `state` on; counts: sentences at each step, whose
-        rows come first in state and memory; shared: from `begin`.
+        rows come first in state and memories; memories: from `read`; shared: from `begin`.
 
         Returns what the output layer reads, (tokens, output_size), the state behind the last step
         (of the sentences still running there, which come first), and, if it is the only step, the
-        attention weights, (tokens, src_len).
+        attention weights, (tokens, src_len); those of the top layer's where all have attention.
         """
         words = self.embedding(token_ids, shared.embedding, counts)
-        if self.place not in ("before", "input_feeding"):
-            outputs, state, weights = self._run(words, counts, state, memory, shared)
+        if self.place not in _NEEDS_THE_STEP_BEFORE:
+            outputs, state, weights = self._run(words, counts, state, memories, shared)
         else:
             # A step waits for the one before it.
             steps, weights = [], None
             for word, count in zip(words.split(list(counts)), counts, strict=True):
-                step, state, weights = self._run(word, [count], state.first(count), memory, shared)
+                step, state, weights = self._run(
+                    word, [count], state.first(count), memories, shared
+                )
                 steps.append(step)
             outputs = torch.cat(steps)
         if self.place != "input_feeding":
@@ -159,19 +185,25 @@ class Decoder(nn.Module):
         words: Tensor,
         counts: Sequence[int],
         state: DecoderState,
-        memory: Memory | None,
+        memories: Sequence[Memory],
         shared: Pass,
     ) -> tuple[Tensor, DecoderState, Tensor | None]:
         """Run the layers over words, (tokens, embedding_dim); of one step only where the place of
         attention asks for it. Returns what the readout is made of (the readout itself where it is
         fed to the next step), the new state, and the attention weights."""
-        attention, recurrent = self.attention, state.lstm
-        if attention is None or memory is None:
+        attentions, recurrent = self.attentions, state.lstm
+        if not attentions:
             outputs, recurrent = self.lstm(words, counts, recurrent, shared.layers)
             return outputs, DecoderState(recurrent, state.feed), None
+
+        def attend(index: int, queries: Tensor) -> tuple[Tensor, Tensor | None]:
+            found: tuple[Tensor, Tensor | None] = attentions[index](
+                queries, counts, memories[index], shared.queries[index]
+            )
+            return found
+
         if self.place == "before":
-            query = recurrent.hidden[-1]
-            context, weights = attention(query, counts, memory, shared.query)
+            context, weights = attend(0, recurrent.hidden[-1])
             inputs = torch.cat([words, context], dim=1)
             outputs, recurrent = self.lstm(inputs, counts, recurrent, shared.layers)
             read = torch.cat([outputs, context, words.to(outputs.dtype)], dim=1)
@@ -179,17 +211,18 @@ class Decoder(nn.Module):
         if self.place == "input_feeding":
             inputs = torch.cat([words, state.feed], dim=1)
             outputs, recurrent = self.lstm(inputs, counts, recurrent, shared.layers)
-            context, weights = attention(outputs, counts, memory, shared.query)
+            context, weights = attend(0, outputs)
             read = self._read_out(torch.cat([outputs, context], dim=1), shared)
             return read, DecoderState(recurrent, read), weights
-        found: list[tuple[Tensor, Tensor]] = []
+        looks: list[tuple[Tensor, Tensor | None]] = []
 
-        def attend(bottom: Tensor) -> Tensor:
-            found.append(attention(bottom, counts, memory, shared.query))
-            return found[0][0]
+        def attend_after(layer: int, outputs: Tensor) -> Tensor:
+            if layer < len(attentions):
+                looks.append(attend(layer, outputs))
+            return looks[-1][0]
 
-        outputs, recurrent = self.lstm(words, counts, recurrent, shared.layers, attend)
-        [(context, weights)] = found
+        outputs, recurrent = self.lstm(words, counts, recurrent, shared.layers, attend_after)
+        context, weights = looks[-1]
         return torch.cat([outputs, context], dim=1), DecoderState(recurrent, state.feed), weights
 
     def logits(self, outputs: Tensor, shared: Pass) -> Tensor:

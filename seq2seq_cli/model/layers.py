@@ -94,13 +94,13 @@ class StackedLSTM(nn.Module):
         counts: Sequence[int],
         state: LSTMState,
         shared: Sequence[Shared],
-        attend: Callable[[Tensor], Tensor] | None = None,
+        attend: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, LSTMState]:
         """Run over packed tokens, (tokens, input_size), as `LSTMLayer` does; state: (layers,
         counts[0], hidden_size); shared: from `begin`.
 
-        attend: gives the (tokens, context_size) that joins the inputs of the layers above the
-        first, from the output of that one.
+        attend: gives the (tokens, context_size) that joins the next layer's inputs, from the number
+        of a layer, the first being 0, and its output.
         """
         hiddens, cells = [], []
         begins = [
@@ -117,8 +117,8 @@ class StackedLSTM(nn.Module):
             outputs = norm(outputs)
             if index and self.residual:
                 outputs = outputs + below
-            if index == 0 and attend:
-                context = attend(outputs)
+            if attend:
+                context = attend(index, outputs)
             hiddens.append(hidden)
             cells.append(cell)
         return outputs, LSTMState(torch.cat(hiddens), torch.cat(cells))

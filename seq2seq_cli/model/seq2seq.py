@@ -23,8 +23,8 @@ class Decoding(NamedTuple):
     """Where the decoding of a batch stands: a row for each hypothesis, as many for every sentence,
     those of a sentence side by side."""
 
-    memory: Memory | None
-    """Of the sentences, the same at every step; None without attention."""
+    memories: list[Memory]
+    """Each attention's of the sentences, the same at every step; empty without attention."""
     shared: Pass
     """The same at every step."""
     state: DecoderState
@@ -33,10 +33,10 @@ class Decoding(NamedTuple):
     def select(self, rows: Tensor, sentences: Tensor | None = None) -> Decoding:
         """Some rows, in the order named; any may be named more than once. sentences: whose they
         are, where it is not all of them in the order they had."""
-        memory = self.memory
-        if memory and sentences is not None:
-            memory = memory.select(sentences)
-        return Decoding(memory, self.shared, self.state.select(rows))
+        memories = self.memories
+        if sentences is not None:
+            memories = [memory.select(sentences) for memory in memories]
+        return Decoding(memories, self.shared, self.state.select(rows))
 
 
 class Seq2Seq(nn.Module):
@@ -138,7 +138,7 @@ class Seq2Seq(nn.Module):
         self, trg_ids: Tensor, counts: list[int], decoding: Decoding, forced: Tensor | None
     ) -> Tensor:
         """What the output layer reads, (tokens, size), fed the packed trg_ids where forced."""
-        memory, shared, state = decoding
+        memories, shared, state = decoding
         own: list[int] = []  # steps at which some sentence is fed a word of the decoder's own
         if forced is not None:
             all_true = forced.all(dim=0).tolist()
@@ -158,7 +158,7 @@ class Seq2Seq(nn.Module):
                 first = torch.where(forced[:count, start - 1], fed[:count], guess)
                 fed = torch.cat([first, fed[count:]])
                 state = state.first(count)
-            stretch, state, _ = self.decoder(fed, running, state, memory, shared)
+            stretch, state, _ = self.decoder(fed, running, state, memories, shared)
             outputs.append(stretch)
             begin += len(fed)
         return torch.cat(outputs)
@@ -167,12 +167,8 @@ class Seq2Seq(nn.Module):
         """Read the source; returns where decoding begins."""
         encoded = self.encoder(batch.src_ids, batch.src_lens)
         state = self.bridge(encoded.state) if self.bridge else encoded.state
-        attention = self.decoder.attention
-        memory = None
-        if attention and encoded.memory is not None:
-            memory = attention.read(encoded.memory, encoded.mask, encoded.word_vectors)
         shared = self.decoder.begin(len(batch.src_lens), batch.src_ids.device)
-        return Decoding(memory, shared, self.decoder.start(state))
+        return Decoding(self.decoder.read(encoded), shared, self.decoder.start(state))
 
     def step(self, token_ids: Tensor, decoding: Decoding) -> tuple[Tensor, Decoding, Tensor | None]:
         """Feed one token to each row, (batch,).
@@ -180,10 +176,10 @@ class Seq2Seq(nn.Module):
         Returns log-probabilities of the next token, (batch, target vocabulary) in float32, where
         decoding stands then, and the attention weights of the step, (batch, src_len).
         """
-        memory, shared, state = decoding
-        outputs, state, weights = self.decoder(token_ids, [len(token_ids)], state, memory, shared)
+        memories, shared, state = decoding
+        outputs, state, weights = self.decoder(token_ids, [len(token_ids)], state, memories, shared)
         log_probs = self.decoder.logits(outputs, shared).float().log_softmax(dim=1)
-        return log_probs, Decoding(memory, shared, state), weights
+        return log_probs, Decoding(memories, shared, state), weights
 
     def parts(self) -> dict[str, int]:
         """Number of parameters of each part; a matrix that two parts share counts for the first."""
@@ -193,7 +189,7 @@ class Seq2Seq(nn.Module):
             "encoder LSTM": [self.encoder.layers, self.encoder.norms],
             "target embedding": [decoder.embedding],
             "decoder LSTM": [decoder.lstm],
-            "attention": [decoder.attention, decoder.readout if decoder.attention else None],
+            "attention": [*decoder.attentions, decoder.readout if decoder.attention else None],
             "output layer": [
                 decoder.output,
                 decoder.fixnorm,

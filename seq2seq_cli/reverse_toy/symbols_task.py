@@ -48,8 +48,8 @@ class SymbolsTask:
         ids = file.source.encode(_text(sequence))
         batch = make_batch([ids], reverse_source=file.config.data.reverse_source)
         with torch.inference_mode():
-            memory, _, state = file.model.encode(batch.to(device))
-        handed = {**state.lstm._asdict(), **({"memory": memory.values} if memory else {})}
+            memories, _, state = file.model.encode(batch.to(device))
+        handed = {**state.lstm._asdict(), **({"memory": memories[0].values} if memories else {})}
         return {name: tuple(values.shape) for name, values in handed.items()}
 
     def train(self, on_progress: Callable[[Progress], None]) -> None:

@@ -24,7 +24,7 @@ from tests.unit.config.support import CORPUS, at, load, mistakes
 
 SHARED = "data: {dataset: phrasebook, source: de, target: en, vocabulary: {shared: true}}\n"
 KINDS = {"dot": DotAttention, "general": GeneralAttention, "additive": AdditiveAttention}
-PLACES = ("before", "input_feeding", "deep")
+PLACES = ("before", "input_feeding", "deep", "every_layer")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_defaults(key: str, default: object) -> None:
             (
                 f"decoder:\n    attention: {{kind: {kind}, place: input-feeding}}",
                 "3: model.decoder.attention.place: must be one of before, input_feeding, deep, "
-                "not 'input-feeding' (did you mean input_feeding?)",
+                "every_layer, not 'input-feeding' (did you mean input_feeding?)",
             )
             for kind in KINDS
         ],

@@ -381,7 +381,8 @@ def test_keys_of_symbols_with_numbers(key: str, value: str) -> None:
         ),
         (
             "attention:\n  kind: dot\n  place: after",
-            "4: attention.place: must be one of before, input_feeding, deep, not 'after'",
+            "4: attention.place: must be one of before, input_feeding, deep, every_layer, "
+            "not 'after'",
         ),
         ("attention:\n  place: before", "3: attention.place: unknown key of kind none"),
     ],

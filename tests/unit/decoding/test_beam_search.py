@@ -280,7 +280,7 @@ def test_a_batch_in_any_order_gives_what_each_sentence_gives_alone(
             assert_same(found, alone[index])
 
 
-@pytest.mark.parametrize("place", ["before", "input_feeding", "deep"])
+@pytest.mark.parametrize("place", ["before", "input_feeding", "deep", "every_layer"])
 def test_sentences_keep_their_own_memory_when_others_leave(place: str) -> None:
     model = searched_model(place, 8)
     random = np.random.default_rng(1)

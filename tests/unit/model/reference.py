@@ -84,7 +84,12 @@ def read(weights: Weights, config: ModelConfig, src_ids: list[int]) -> Read:
 
 
 def attend(
-    weights: Weights, kind: str, query: Tensor, memory: list[Tensor], values: list[Tensor]
+    weights: Weights,
+    name: str,
+    kind: str,
+    query: Tensor,
+    memory: list[Tensor],
+    values: list[Tensor],
 ) -> tuple[Tensor, Tensor]:
     """The context, made of `values`, and the weights of the source tokens."""
     scores = []
@@ -92,11 +97,11 @@ def attend(
         if kind == "dot":  # Luong et al. 2015
             score = query @ vector
         elif kind == "general":
-            score = query @ (weights["decoder.attention.key.weight"] @ vector)
+            score = query @ (weights[f"{name}.key.weight"] @ vector)
         else:  # Bahdanau et al. 2015
-            key = weights["decoder.attention.key.weight"] @ vector
-            joined = linear(weights, "decoder.attention.query", query) + key
-            score = weights["decoder.attention.score.weight"][0] @ joined.tanh()
+            key = weights[f"{name}.key.weight"] @ vector
+            joined = linear(weights, f"{name}.query", query) + key
+            score = weights[f"{name}.score.weight"][0] @ joined.tanh()
         scores.append(score)
     exponentials = torch.stack(scores).exp()
     shares = exponentials / exponentials.sum()
@@ -110,6 +115,7 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
     """Feed every token; what is predicted after each, and where the decoder looked."""
     stack, is_tied = config.decoder, config.tied_embeddings != "none"
     kind, place = stack.attention.kind, getattr(stack.attention, "place", "none")
+    is_deep = place in ("deep", "every_layer")
     memory = values = encoded.memory
     if getattr(stack.attention, "word_vectors", False):
         values = [torch.cat(both) for both in zip(memory, encoded.word_vectors, strict=True)]
@@ -131,22 +137,23 @@ def write(weights: Weights, config: ModelConfig, encoded: Read, trg_ids: list[in
         word = words[token] * (stack.embedding_dim**0.5 if is_tied else 1.0)
         below = word
         if place == "before":
-            context, look = attend(weights, kind, hidden[-1], memory, values)
+            context, look = attend(weights, "decoder.attention", kind, hidden[-1], memory, values)
             below = torch.cat([word, context])
         if place == "input_feeding":
             below = torch.cat([word, read_last])
         for layer in range(stack.num_layers):
-            inputs = torch.cat([below, context]) if place == "deep" and layer > 0 else below
+            inputs = torch.cat([below, context]) if is_deep and layer > 0 else below
             name = f"decoder.lstm.layers.{layer}"
             hidden[layer], cell[layer] = lstm_cell(
                 weights, name, inputs, hidden[layer], cell[layer]
             )
             output = normalise(weights, f"decoder.lstm.norms.{layer}", hidden[layer])
             below = output + below if stack.residual and layer > 0 else output
-            if place == "deep" and layer == 0:
-                context, look = attend(weights, kind, below, memory, values)
+            if is_deep and (layer == 0 or place == "every_layer"):
+                name = f"decoder.attentions_above.{layer - 1}" if layer else "decoder.attention"
+                context, look = attend(weights, name, kind, below, memory, values)
         if place == "input_feeding":
-            context, look = attend(weights, kind, below, memory, values)
+            context, look = attend(weights, "decoder.attention", kind, below, memory, values)
         joined = [below] if place == "none" else [below, context]
         if place == "before":
             joined.append(word)

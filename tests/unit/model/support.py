@@ -38,7 +38,7 @@ ARCHITECTURES = {
 }
 
 KINDS = ("dot", "general", "additive")
-PLACES = ("before", "input_feeding", "deep")
+PLACES = ("before", "input_feeding", "deep", "every_layer")
 ATTENTIONS = [("none", "deep"), *itertools.product(KINDS, PLACES)]
 """Every kind and place; without attention there is one place."""
 
@@ -186,9 +186,8 @@ def assert_same_decoding(
 ) -> None:
     """Of memory and state; the weights that calls share are no part of where decoding stands."""
     torch.testing.assert_close(one.state, other.state, rtol=rtol, atol=atol)
-    assert (one.memory is None) == (other.memory is None)
-    if one.memory and other.memory:
-        torch.testing.assert_close(one.memory[:3], other.memory[:3], rtol=rtol, atol=atol)
+    for memory, other_memory in zip(one.memories, other.memories, strict=True):
+        torch.testing.assert_close(memory[:3], other_memory[:3], rtol=rtol, atol=atol)
 
 
 def step_by_step_losses(model: Seq2Seq, batch: Batch, forced: Tensor | None = None) -> Tensor:

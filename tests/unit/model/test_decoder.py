@@ -80,14 +80,17 @@ def test_a_step_looks_at_real_tokens_only(config: ModelConfig) -> None:
     model = small_model(config)
     batch = small_batch()
     decoding = model.encode(batch)
-    if decoding.memory is None:
+    if not decoding.memories:
         assert config.decoder.attention.kind == "none"
         return
-    values, keys, mask, _ = decoding.memory
-    assert torch.equal(mask, batch.src_ids != PAD_ID)
-    values, keys = (torch.where(mask.unsqueeze(2), part, 1e4) for part in (values, keys))
+    mask = batch.src_ids != PAD_ID
+    others = []
+    for memory in decoding.memories:
+        assert torch.equal(memory.mask, mask)
+        values, keys = (torch.where(mask.unsqueeze(2), part, 1e4) for part in memory[:2])
+        others.append(shared_memory(values, keys, mask))
 
-    other = decoding._replace(memory=shared_memory(values, keys, mask))
+    other = decoding._replace(memories=others)
     for fed in batch.trg_ids[:, :-1].unbind(1):
         log_probs, decoding, weights = model.step(fed, decoding)
         other_log_probs, other, other_weights = model.step(fed, other)
@@ -105,21 +108,23 @@ def test_keys_are_made_once_for_each_batch_of_sentences(kind: str, place: str) -
     model = small_model(small_config(kind, place))
     batch = small_batch()
     calls: list[object] = []
-    assert model.decoder.attention is not None
-    assert model.decoder.attention.key is not None
-    model.decoder.attention.key.register_forward_hook(lambda *_: calls.append(None))
+    count = 2 if place == "every_layer" else 1
+    assert len(model.decoder.attentions) == count
+    for attention in model.decoder.attentions:
+        assert attention.key is not None
+        attention.key.register_forward_hook(lambda *_: calls.append(None))
 
     model(batch)
-    assert len(calls) == 1
+    assert len(calls) == count
     model(batch, coins(batch, [False]))
-    assert len(calls) == 2
+    assert len(calls) == 2 * count
     decoding = model.encode(batch)
     for fed in batch.trg_ids.unbind(1):
         decoding = model.step(fed, decoding)[1]
     rows = torch.tensor([1, 1, 4])
     decoding = decoding.select(rows, rows)
     model.step(torch.tensor([4, 5, 6]), decoding)
-    assert len(calls) == 3
+    assert len(calls) == 3 * count
 
 
 @architectures
@@ -185,25 +190,26 @@ def test_one_call_over_the_target_is_the_same_as_steps(
     batch = small_batch(trg_lens=(6, 6, 4, 2, 1))
     trg = Packing.of(batch.trg_lens - 1, batch.trg_ids.size(1) - 1, batch.trg_ids.device)
     fed = trg.pack(batch.trg_ids[:, :-1])
-    memory, shared, state = model.encode(batch)
+    memories, shared, state = model.encode(batch)
 
-    outputs, end, weights = model.decoder(fed, trg.counts, state, memory, shared)
+    outputs, end, weights = model.decoder(fed, trg.counts, state, memories, shared)
 
     steps = []
     for token_ids, count in zip(torch.split(fed, trg.counts), trg.counts, strict=True):
-        running = memory and memory.first(count)
+        running = [memory.first(count) for memory in memories]
         step, state, look = model.decoder(token_ids, [count], state.first(count), running, shared)
         assert look is not None
         assert look.shape == (count, batch.src_ids.size(1))
         steps.append(step)
     torch.testing.assert_close(outputs, torch.cat(steps))
     torch.testing.assert_close(end.first(trg.counts[-1]), state)
-    assert (weights is None) == (place == "deep")
+    assert (weights is None) == (place in ("deep", "every_layer"))
 
 
+@pytest.mark.parametrize("place", ["deep", "every_layer"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_deep_runs_every_layer_over_the_whole_target_at_once(kind: str) -> None:
-    model = small_model(small_config(kind, "deep", num_layers=3))
+def test_a_layer_runs_over_the_whole_target_at_once(kind: str, place: str) -> None:
+    model = small_model(small_config(kind, place, num_layers=3))
     batch = small_batch()
     calls: list[object] = []
     for layer in model.decoder.lstm.layers:

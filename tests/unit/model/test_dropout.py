@@ -282,17 +282,17 @@ def test_stretches_under_one_noise_are_the_whole_target(kind: str, place: str) -
     batch = small_batch(src_lens=(5, 2, 7, 3), trg_lens=(6, 6, 3, 1))
     trg = Packing.of(batch.trg_lens - 1, batch.trg_ids.size(1) - 1, CPU)
     torch.manual_seed(0)
-    memory, shared, state = model.encode(batch)
+    memories, shared, state = model.encode(batch)
     fed = trg.pack(batch.trg_ids[:, :-1])
 
-    whole, end, _ = model.decoder(fed, trg.counts, state, memory, shared)
+    whole, end, _ = model.decoder(fed, trg.counts, state, memories, shared)
 
     pieces = []
     for start, stop in pairwise([0, 1, 4, 5, 7]):
         running = trg.counts[start:stop]
         stretch = fed[trg.starts[start] : trg.starts[stop]]
         state = state.first(running[0])
-        there = memory and memory.first(running[0])
+        there = [memory.first(running[0]) for memory in memories]
         piece, state, _ = model.decoder(stretch, running, state, there, shared)
         pieces.append(piece)
     torch.testing.assert_close(torch.cat(pieces), whole)

@@ -26,7 +26,7 @@ MODELS = (
     | PLAIN_AND_FULL
     | {
         f"{place}, tied all": small_config("additive", place, tied="all", num_layers=2)
-        for place in ("before", "input_feeding", "deep")
+        for place in ("before", "input_feeding", "deep", "every_layer")
     }
 )
 PATTERNS = {"forced": [True], "mixed": [True, False, False, True]}

@@ -61,7 +61,7 @@ def test_dropout_and_the_residual_path_stand_between_the_layers(variational: boo
     torch.testing.assert_close(outputs, sum(written))  # the residual path loses nothing
 
 
-def test_what_attention_gives_joins_the_inputs_of_the_layers_above() -> None:
+def test_what_attention_gives_joins_the_next_layers_inputs() -> None:
     torch.manual_seed(0)
     stack = StackedLSTM(3, 50, 3, Dropout(0.0, variational=False), context_size=2)
     reads: list[Tensor] = []
@@ -71,17 +71,17 @@ def test_what_attention_gives_joins_the_inputs_of_the_layers_above() -> None:
         layer.register_forward_hook(lambda _, __, result: written.append(result[0]))
     counts = [4, 1]
     asked: list[Tensor] = []
-    context = torch.randn(5, 2)
+    contexts = torch.randn(3, 5, 2)
 
-    def attend(bottom: Tensor) -> Tensor:
-        asked.append(bottom)
-        return context
+    def attend(layer: int, outputs: Tensor) -> Tensor:
+        assert layer == len(asked)
+        asked.append(outputs)
+        return contexts[layer]
 
-    stack(torch.randn(5, 3), counts, NOTHING, stack.begin(4, context.device), attend)
+    stack(torch.randn(5, 3), counts, NOTHING, stack.begin(4, contexts.device), attend)
 
-    [bottom] = asked
-    assert torch.equal(bottom, written[0])
-    for below, read in zip(written, reads[1:], strict=False):
+    assert all(map(torch.equal, asked, written))
+    for below, context, read in zip(written, contexts, reads[1:], strict=False):
         assert torch.equal(read, torch.cat([below, context], dim=1))
 
 

@@ -234,7 +234,7 @@ def test_hypotheses_of_a_sentence_trade_places(config: ModelConfig) -> None:
 
     traded = decoding.select(rows)
 
-    assert traded.memory is decoding.memory is start.memory
+    assert traded.memories is decoding.memories is start.memories
     assert not torch.equal(traded.state.lstm.hidden, decoding.state.lstm.hidden)
     log_probs, after, weights = model.step(fed, traded)
     expected, expected_after, expected_weights = model.step(fed, apart.select(rows, rows))
@@ -246,8 +246,8 @@ def test_hypotheses_of_a_sentence_trade_places(config: ModelConfig) -> None:
 def test_without_attention_nothing_of_the_source_is_kept_but_the_state() -> None:
     decoding = small_model(small_config()).encode(small_batch())
 
-    assert decoding.memory is None
-    assert decoding.select(torch.tensor([0]), torch.tensor([0])).memory is None
+    assert not decoding.memories
+    assert not decoding.select(torch.tensor([0]), torch.tensor([0])).memories
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ FORCING = [  # each feeds the decoder its own words in the second of two steps
 
 @pytest.mark.parametrize("per", ["step", "token"])
 @pytest.mark.parametrize("schedule", FORCING, ids=lambda schedule: schedule["kind"])
-@pytest.mark.parametrize("place", ["before", "input_feeding", "deep"])
+@pytest.mark.parametrize("place", ["before", "input_feeding", "deep", "every_layer"])
 @pytest.mark.parametrize("kind", ["dot", "general", "additive"])
 def test_attention_trains_with_every_schedule(
     kind: str, place: str, schedule: dict[str, Any], per: str, tmp_path: Path
@@ -43,7 +43,7 @@ def test_attention_trains_with_every_schedule(
 
 
 @pytest.mark.parametrize("schedule", FORCING, ids=lambda schedule: schedule["kind"])
-@pytest.mark.parametrize("place", ["none", "before", "input_feeding", "deep"])
+@pytest.mark.parametrize("place", ["none", "before", "input_feeding", "deep", "every_layer"])
 @pytest.mark.parametrize("tied", ["target", "all"])
 def test_all_parts_train_together(
     place: str, schedule: dict[str, Any], tied: str, tmp_path: Path
@@ -87,7 +87,7 @@ def take_steps_that_move_all(trainer: Trainer, count: int) -> list[float]:
     return ratios
 
 
-@pytest.mark.parametrize("place", ["none", "before", "input_feeding", "deep"])
+@pytest.mark.parametrize("place", ["none", "before", "input_feeding", "deep", "every_layer"])
 @pytest.mark.parametrize("per", ["step", "token"])
 def test_a_dry_run_takes_steps_from_the_middle_of_the_plan(
     place: str, per: str, tmp_path: Path
