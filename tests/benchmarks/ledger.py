@@ -25,7 +25,14 @@ ATTENTION = "model.decoder.attention"
 CHANGES: dict[str, dict[str, str]] = {
     "the recipe": {},
     # Taken out.
-    "no word vectors in the context": {ATTENTION: "{kind: additive, place: deep}"},
+    "attention after the bottom layer only": {
+        ATTENTION: "{kind: additive, place: deep, word_vectors: true}"
+    },
+    "no word vectors in the context": {ATTENTION: "{kind: additive, place: every_layer}"},
+    "no residual connections": {
+        "model.encoder.residual": "false",
+        "model.decoder.residual": "false",
+    },
     "no tied embeddings": {"model.tied_embeddings": "none"},
     "no fixnorm": {"model.fixnorm": "false"},
     "no dropout": {"model.dropout": "0"},
@@ -34,7 +41,7 @@ CHANGES: dict[str, dict[str, str]] = {
     "no averaging": {"training.averaging": "{kind: none}"},
     "a constant learning rate": {"training.learning_rate_schedule": "{kind: constant}"},
     # Another choice.
-    "dot attention": {ATTENTION: "{kind: dot, place: deep, word_vectors: true}"},
+    "dot attention": {ATTENTION: "{kind: dot, place: every_layer, word_vectors: true}"},
     "attention before the step": {ATTENTION: "{kind: additive, place: before, word_vectors: true}"},
     "input feeding": {ATTENTION: "{kind: additive, place: input_feeding, word_vectors: true}"},
     "batches of 128, a quarter of the steps": {"training.batch_size": "128"},
@@ -45,6 +52,7 @@ CHANGES: dict[str, dict[str, str]] = {
         "model.encoder.hidden_size": "256",
         "model.decoder.hidden_size": "512",
     },
+    "three layers": {"model.encoder.num_layers": "3", "model.decoder.num_layers": "3"},
     # Put in.
     "word dropout of .1": {"model.dropout.word": "0.1"},
     "BPE-dropout of .1": {"data.tokenizer": "{kind: bpe, size: 8000, dropout: 0.1}"},
