@@ -19,8 +19,8 @@ from seq2seq_cli.model.lstm import LSTMState
 from seq2seq_cli.model.output_layer import Fixnorm, TiedOutput
 from seq2seq_cli.model.quantized import Int8Matrix, wants_int8
 
-_NEEDS_THE_STEP_BEFORE = ("before", "input_feeding")
-"""Places of attention that no layer can run over a whole target with."""
+_STEPWISE_PLACES = ("before", "input_feeding")
+"""Of attention: each step waits for the one before it, no layer runs over a whole target."""
 
 
 class DecoderState(NamedTuple):
@@ -63,7 +63,8 @@ class Decoder(nn.Module):
 
     With attention, or where the output layer's matrix is of another size than the LSTM (tied
     embeddings), a layer with tanh stands between them: Luong's attentional vector, which reads the
-    LSTM's output and the context (and, in `before`, the word that was fed, as by Bahdanau).
+    LSTM's output and the context (and, in `before`, the word that was fed, as by Bahdanau); where
+    every layer has attention, the top one's context.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Decoder(nn.Module):
                 above = [
                     Attention(attention, hidden, memory_size) for _ in range(1, config.num_layers)
                 ]
+        # Not one list with the other: its weights have the same names in every place.
         self.attentions_above = nn.ModuleList(above)
         self.output_size = words if tied else hidden
         self.feed_size = self.output_size if self.place == "input_feeding" else 0
@@ -103,7 +105,7 @@ class Decoder(nn.Module):
             hidden,
             config.num_layers,
             hidden_dropout,
-            context_size=context_size if self.place not in _NEEDS_THE_STEP_BEFORE else 0,
+            context_size=context_size if self.place in ("deep", "every_layer") else 0,
             residual=config.residual,
             layer_norm=layer_norm,
         )
@@ -125,9 +127,10 @@ class Decoder(nn.Module):
 
     def read(self, encoded: Encoded) -> list[Memory]:
         """Make each attention's memory, once for a batch of sentences."""
-        memory, vectors, mask, _ = encoded
-        if memory is None:
+        if not self.attentions:
             return []
+        memory, vectors, mask, _ = encoded
+        assert memory is not None
         return [attention.read(memory, mask, vectors) for attention in self.attentions]
 
     def start(self, state: LSTMState) -> DecoderState:
@@ -165,7 +168,7 @@ class Decoder(nn.Module):
         attention weights, (tokens, src_len); those of the top layer's where all have attention.
         """
         words = self.embedding(token_ids, shared.embedding, counts)
-        if self.place not in _NEEDS_THE_STEP_BEFORE:
+        if self.place not in _STEPWISE_PLACES:
             outputs, state, weights = self._run(words, counts, state, memories, shared)
         else:
             # A step waits for the one before it.

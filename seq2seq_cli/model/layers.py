@@ -100,7 +100,7 @@ class StackedLSTM(nn.Module):
         counts[0], hidden_size); shared: from `begin`.
 
         attend: gives the (tokens, context_size) that joins the next layer's inputs, from the number
-        of a layer, the first being 0, and its output.
+        of a layer, the first being 0, and its output; asked after the top layer too.
         """
         hiddens, cells = [], []
         begins = [

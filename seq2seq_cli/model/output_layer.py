@@ -40,11 +40,11 @@ class Fixnorm(nn.Module):
 
     def forward(self, matrix: Tensor) -> Tensor:
         """(vocabulary, output_size), likewise"""
-        rows: Tensor = _OfLength.apply(matrix, self.log_length)  # type: ignore[no-untyped-call]
+        rows: Tensor = _RowsOfOneLength.apply(matrix, self.log_length)  # type: ignore[no-untyped-call]
         return rows
 
 
-class _OfLength(torch.autograd.Function):
+class _RowsOfOneLength(torch.autograd.Function):
     """Row m becomes y = s m with s = e^l / max(|m|, 1/1000). From y's gradient d_y:
 
     d_m = s (d_y - e^(-2 l) (d_y . y) y), in a shorter row s d_y      d_l = sum of all d_y . y
@@ -64,6 +64,6 @@ class _OfLength(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_rows: Tensor) -> tuple[Tensor, Tensor]:
         rows, scales, log_length, is_long = ctx.saved_tensors
-        along = torch.linalg.vecdot(d_rows, rows).unsqueeze(1)
-        of_rows = -along * scales * is_long * (-2.0 * log_length).exp()
-        return (d_rows * scales).addcmul_(rows, of_rows), along.sum().view(1)
+        along = (d_rows * rows).sum(dim=1, keepdim=True)
+        share = along * scales * is_long * (-2.0 * log_length).exp()
+        return (d_rows * scales).addcmul_(rows, share, value=-1.0), along.sum().view(1)

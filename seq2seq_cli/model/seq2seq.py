@@ -174,7 +174,8 @@ class Seq2Seq(nn.Module):
         """Feed one token to each row, (batch,).
 
         Returns log-probabilities of the next token, (batch, target vocabulary) in float32, where
-        decoding stands then, and the attention weights of the step, (batch, src_len).
+        decoding stands then, and the attention weights of the step, (batch, src_len): the top
+        layer's where every layer has some.
         """
         memories, shared, state = decoding
         outputs, state, weights = self.decoder(token_ids, [len(token_ids)], state, memories, shared)

@@ -4,20 +4,23 @@
     python -m tests.benchmarks.ledger
 
 Each row is a training of its own. One that was finished before is read from its run, one that was
-interrupted goes on; the table has all that were finished, whichever this call asked for. Figures
-are means over the seeds, with the lowest and highest BLEU behind: BLEU of beam search, perplexity
-of the same weights (by the row's own tokens), minutes of training without its validations.
+interrupted goes on; the table has all that were finished with the config as it is now, whichever
+this call asked for. Figures are means over the seeds, with the lowest and highest BLEU behind: BLEU
+of beam search, perplexity of the same weights (by the row's own tokens), minutes of training
+without its validations.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+from seq2seq_cli.config_file import load_config
 from seq2seq_cli.console import table
 from tests.benchmarks.variants import train, validation_bleu, validations
 
@@ -72,7 +75,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := {*arguments.only} - CHANGES.keys():
         parser.error(f"no such row: {', '.join(unknown)}; there are: {', '.join(CHANGES)}")
-    folder = arguments.run_dir / f"{arguments.config}-{arguments.epochs:g}"
+    recipe = load_config(arguments.config).model_dump_json().encode()
+    version = hashlib.sha256(recipe).hexdigest()[:8]
+    folder = arguments.run_dir / f"{arguments.config}-{version}-{arguments.epochs:g}"
     try:
         for name in arguments.only:
             for seed in arguments.seeds:

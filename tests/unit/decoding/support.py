@@ -17,7 +17,13 @@ from tests.unit.model.support import SOURCE_SIZE, TARGET_SIZE, sentences
 
 CPU = torch.device("cpu")
 
-ATTENTIONS = {"none": "none", "before": "additive", "input_feeding": "general", "deep": "dot"}
+PLACES = {
+    "before": "additive",
+    "input_feeding": "general",
+    "deep": "dot",
+    "every_layer": "additive",
+}
+ATTENTIONS = {"none": "none", **PLACES}
 """Places, each with one kind of attention."""
 
 

@@ -27,7 +27,7 @@ from seq2seq_cli.decoding.beam_search import (
 from seq2seq_cli.decoding.ensemble import Ensemble
 from seq2seq_cli.model.seq2seq import Decoding, Seq2Seq
 from seq2seq_cli.randomness import generator
-from tests.unit.decoding.support import ATTENTIONS, likelier, searched_model, sources
+from tests.unit.decoding.support import ATTENTIONS, PLACES, likelier, searched_model, sources
 from tests.unit.model.support import SOURCE_SIZE, row, sentences
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=40, database=None)
@@ -280,7 +280,7 @@ def test_a_batch_in_any_order_gives_what_each_sentence_gives_alone(
             assert_same(found, alone[index])
 
 
-@pytest.mark.parametrize("place", ["before", "input_feeding", "deep", "every_layer"])
+@pytest.mark.parametrize("place", PLACES)
 def test_sentences_keep_their_own_memory_when_others_leave(place: str) -> None:
     model = searched_model(place, 8)
     random = np.random.default_rng(1)

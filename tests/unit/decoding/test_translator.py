@@ -19,7 +19,7 @@ from seq2seq_cli.decoding.beam_search import beam_search
 from seq2seq_cli.decoding.translator import Score, Translation, TranslationOptions, Translator
 from seq2seq_cli.device import resolve_precision
 from seq2seq_cli.errors import ModelFileError, UsageError
-from tests.unit.decoding.support import ATTENTIONS, CPU, likelier, translator_file
+from tests.unit.decoding.support import ATTENTIONS, CPU, PLACES, likelier, translator_file
 
 LINES = ["s1 s2 s3", "", "s4", "   ", "s1 zzz s9 s9 s9 s3", "\u2028", "s5 s5", "s1 s2 s3"]
 GREEDY = TranslationOptions(beam_size=1)
@@ -291,7 +291,7 @@ def test_a_sample_needs_no_beam_as_large() -> None:
 # ---------------------------------------------------------------- attention
 
 
-@pytest.mark.parametrize("place", ["before", "input_feeding", "deep"])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("reverse_source", [False, True])
 @torch.no_grad()
 def test_attention_is_what_each_token_was_chosen_with(place: str, reverse_source: bool) -> None:
@@ -357,7 +357,7 @@ def test_without_attention_none_can_be_asked_for(options: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("reverse_source", [False, True])
-@pytest.mark.parametrize("place", ["before", "input_feeding", "deep"])
+@pytest.mark.parametrize("place", PLACES)
 def test_unknown_words_are_replaced_in_the_text_alone(place: str, reverse_source: bool) -> None:
     file = translator_file(place, reverse_source=reverse_source)
     likelier(file.model, UNK_ID, 4.0)

@@ -80,7 +80,8 @@ def test_what_attention_gives_joins_the_next_layers_inputs() -> None:
 
     stack(torch.randn(5, 3), counts, NOTHING, stack.begin(4, contexts.device), attend)
 
-    assert all(map(torch.equal, asked, written))
+    for question, below in zip(asked, written, strict=True):
+        assert torch.equal(question, below)
     for below, context, read in zip(written, contexts, reads[1:], strict=False):
         assert torch.equal(read, torch.cat([below, context], dim=1))
 
