@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -29,7 +29,9 @@ def bleu(
     references: one list of lines for each reference translation of the whole corpus.
     tokenize: one of sacreBLEU's tokenizers; None: its default, 13a.
     """
-    return _score(BLEU(lowercase=lowercase, tokenize=tokenize), hypotheses, references)
+    found = _score(BLEU(lowercase=lowercase, tokenize=tokenize), hypotheses, references)
+    # A power of e, and so a rounding error above 100 where all is right.
+    return replace(found, score=min(found.score, 100.0))
 
 
 def chrf(

@@ -22,7 +22,7 @@ from statistics import fmean
 
 from seq2seq_cli.config_file import load_config
 from seq2seq_cli.console import table
-from tests.benchmarks.variants import train, validation_bleu, validations
+from tests.benchmarks.variants import bleu, train, validations
 
 ATTENTION = "model.decoder.attention"
 CHANGES: dict[str, dict[str, str]] = {
@@ -103,7 +103,7 @@ def measure(run_dir: Path, config: str, settings: dict[str, str]) -> None:
     events = validations(run_dir)
     best = max(events, key=lambda event: event["bleu"])
     figures = {
-        "bleu": validation_bleu(run_dir),
+        "bleu": bleu(run_dir, "valid"),
         "perplexity": best["perplexity"],
         "minutes": events[-1]["seconds"] / 60,
     }

@@ -34,9 +34,9 @@ def validations(run_dir: Path) -> list[dict[str, Any]]:
     return [event for event in map(json.loads, lines) if event["event"] == "valid"]
 
 
-def validation_bleu(run_dir: Path, *options: str) -> float:
-    """Of the best model's translations by beam search."""
-    command = [*_PROGRAM, "evaluate", "--model", str(run_dir), "--split", "valid", "--bleu"]
+def bleu(run_dir: Path, split: str, *options: str) -> float:
+    """Of the best model's translations; options: of `seq2seq evaluate`."""
+    command = [*_PROGRAM, "evaluate", "--model", str(run_dir), "--split", split, "--bleu"]
     done = subprocess.run([*command, "--json", *options], check=True, stdout=subprocess.PIPE)
     score: float = json.loads(done.stdout)["bleu"]["score"]
     return score

@@ -91,8 +91,21 @@ def test_default_metrics_as_json(trained: Trained) -> None:
     assert 10 < found["bleu"]["score"] <= 100
     assert found["perplexity"] == pytest.approx(math.exp(found["loss"]))
     assert found["free_running_perplexity"] == pytest.approx(math.exp(found["free_running_loss"]))
-    assert 0 < found["loss"] != found["free_running_loss"] > 0
+    assert found["loss"] > 0
+    assert found["free_running_loss"] > 0
     assert found["seconds"] > 0
+
+
+def test_losses_fed_with_references_and_with_own_words_differ_on_wrong_ones(
+    trained: Trained, empty_dir: Path
+) -> None:
+    first, *others = (trained.folder / "test.en").read_text(encoding="utf-8").splitlines()
+    (empty_dir / "moved.en").write_text("\n".join([*others, first]), encoding="utf-8")
+    files = ("--source", "test.de", "--reference", empty_dir / "moved.en")
+    found = results(evaluate(trained, "--json", "--loss", *files))
+    right = results(evaluate(trained, "--json", "--loss"))
+    assert found["loss"] > right["loss"]
+    assert found["loss"] != found["free_running_loss"]
 
 
 @pytest.mark.parametrize("name", [*SCORES, "loss"])

@@ -45,6 +45,13 @@ def test_scores_are_sacrebleus(references: list[list[str]]) -> None:
     assert "version:" in ter.signature
 
 
+def test_what_is_all_right_has_100_bleu() -> None:
+    lines = ["The cat sat on a mat.", "Dogs bark loudly today."]
+    assert sacrebleu.corpus_bleu(lines, [lines]).score > 100  # by a rounding error
+
+    assert metrics.bleu(lines, [lines]).score == 100
+
+
 def test_lowercase_and_tokenizer_reach_the_score_and_its_signature() -> None:
     upper = ["THE CAT SAT ON A MAT ."]
     lower = [["the cat sat on a mat ."]]
