@@ -56,6 +56,7 @@ CHANGES: dict[str, dict[str, str]] = {
         "model.decoder.hidden_size": "512",
     },
     "three layers": {"model.encoder.num_layers": "3", "model.decoder.num_layers": "3"},
+    "dropout of .4": {"model.dropout": "{embedding: 0.4, hidden: 0.4, output: 0.4}"},
     # Put in.
     "word dropout of .1": {"model.dropout.word": "0.1"},
     "BPE-dropout of .1": {"data.tokenizer": "{kind: bpe, size: 8000, dropout: 0.1}"},
