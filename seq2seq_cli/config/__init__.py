@@ -84,12 +84,13 @@ class Config(TranslatorConfig):
 
     @model_validator(mode="after")
     def _r_drop_has_dropout(self) -> Config:
-        rates = self.model.dropout
-        if self.training.r_drop and not any(
-            (rates.embedding, rates.hidden, rates.output, rates.word)
-        ):
+        model, rates = self.model, self.model.dropout
+        has_between = max(model.encoder.num_layers, model.decoder.num_layers) > 1
+        dropped = rates.embedding, rates.output, rates.word, rates.hidden if has_between else 0.0
+        if self.training.r_drop and not any(dropped):
             raise mistake(
-                "compares what two dropout masks let through, and model.dropout is 0 everywhere",
+                "compares what two dropout masks let through, and model.dropout is 0 everywhere"
+                + (" but between layers, of which there is one" if rates.hidden else ""),
                 "training.r_drop",
             )
         return self

@@ -156,8 +156,8 @@ class ModelConfig(Section):
     """One matrix for `target` word vectors and output layer (Press & Wolf 2017), or for those of
     the source too: `all`."""
     fixnorm: bool = False
-    """Give all rows of the output layer one length, which is learned, so that a token's frequency
-    shows in its bias alone (after Nguyen & Chiang 2018)."""
+    """Give all rows of the output layer one length, which is learned, so that no frequent token
+    wins by a long vector (after Nguyen & Chiang 2018)."""
     init: InitConfig = UniformInit()
     """How weights start."""
 

@@ -194,8 +194,9 @@ class TrainingConfig(Section):
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the probability spread evenly over the vocabulary; training lines show that loss."""
     r_drop: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight, in the training loss, of the divergence between what two dropout masks make the model
-    predict for a token (R-Drop, Liang et al. 2021); each batch is read twice for it."""
+    """Makes what two dropout masks let the model predict for a token agree: alpha of R-Drop (Liang
+    et al. 2021), whose loss is halved, as a token counts once. Each batch is read twice for it;
+    training lines show that loss."""
     loss_per: Literal["token", "sentence"] = "token"
     """What the gradient is a mean over: target tokens, or pairs (Sutskever et al. 2014)."""
     averaging: AveragingConfig = NoAveraging()

@@ -46,8 +46,8 @@ def output_loss(
 
 def chunk_size(vocabulary: int, device: torch.device) -> int:
     """Tokens whose logits are made at a time: 8 MB in float32 on a CPU, for its caches, elsewhere
-    256 MB (and up to three such blocks are held); but so many that their product is not all reading
-    of the matrix."""
+    256 MB; but so many that their product is not all reading of the matrix. Two such blocks are
+    held, and four or five for R-Drop, beside the gradient that is kept of all of them."""
     num_logits = 2**21 if device.type == "cpu" else 2**26
     return max(64, num_logits // vocabulary)
 
@@ -77,7 +77,7 @@ class _OutputLoss(torch.autograd.Function):
         vocabulary = len(matrix)
         size = min(chunk_size(vocabulary, read.device), len(read))
         size += size % 2  # what is one token for r_drop stays in one chunk
-        # One piece of memory for all chunks: nothing fresh has to be cleared.
+        # One piece of memory for all chunks: nothing fresh has to be cleared (but by R-Drop).
         room = _new_rows(bias, size, vocabulary)
         log_room = _new_rows(bias, size if r_drop else 0, vocabulary)
         products = _new_rows(matrix, len(read) if keeps else size, vocabulary)

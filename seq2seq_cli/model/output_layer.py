@@ -28,10 +28,10 @@ class TiedOutput(nn.Module):
 class Fixnorm(nn.Module):
     """Gives all rows of an output layer's matrix one length, which is learned.
 
-    A frequent token's vector grows long, and wins where a rare one fits better; a token's frequency
-    is left to its bias (after Nguyen & Chiang 2018, who choose the length beforehand; here it
-    begins as 1, and its logarithm is the weight). A row shorter than a thousandth stays shorter
-    than the others: its gradient would be huge.
+    A frequent token's vector grows long, and wins where a rare one fits better. After Nguyen &
+    Chiang 2018, who fix the length of what the layer reads as well, and choose both beforehand;
+    here the rows' begins as 1, and its logarithm is the weight. A row shorter than a thousandth
+    stays shorter than the others: its gradient would be huge.
     """
 
     def __init__(self) -> None:

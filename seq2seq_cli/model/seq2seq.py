@@ -105,9 +105,9 @@ class Seq2Seq(nn.Module):
         or (1, trg_len - 2) for all sentences alike. None: always the true one. With False
         throughout, the loss is the free-running one: it goes on at every reference position, past a
         predicted <eos>. r_drop: above 0, each sentence is read twice, with dropout of its own
-        each time, and a token's loss is the mean of the two, which have this weight of their
-        divergence in them; only for the sum. reduction: "none" gives each token's own, sentence
-        by sentence.
+        each time but fed the same words, and a token's loss is the mean of the two, with a quarter
+        of r_drop times both directions of their divergence (see `output_loss`); only for the sum.
+        reduction: "none" gives each token's own, sentence by sentence.
         """
         if r_drop:
             batch = batch.twice()
@@ -119,7 +119,8 @@ class Seq2Seq(nn.Module):
             order = trg.order.to(trg.device, non_blocking=True)
             decoding = decoding.select(order, order)
             forced = forced[trg.order] if forced is not None and len(forced) > 1 else forced
-        outputs = self._unroll(trg.pack(batch.trg_ids[:, :-1]), trg.counts, decoding, forced)
+        fed = trg.pack(batch.trg_ids[:, :-1])
+        outputs = self._unroll(fed, trg.counts, decoding, forced, in_twos=r_drop > 0.0)
         targets = trg.pack(batch.trg_ids[:, 1:])
         losses = output_loss(
             outputs,
@@ -135,9 +136,18 @@ class Seq2Seq(nn.Module):
         return trg.by_sentence(losses) if reduction == "none" else losses, len(targets)
 
     def _unroll(
-        self, trg_ids: Tensor, counts: list[int], decoding: Decoding, forced: Tensor | None
+        self,
+        trg_ids: Tensor,
+        counts: list[int],
+        decoding: Decoding,
+        forced: Tensor | None,
+        *,
+        in_twos: bool,
     ) -> Tensor:
-        """What the output layer reads, (tokens, size), fed the packed trg_ids where forced."""
+        """What the output layer reads, (tokens, size), fed the packed trg_ids where forced.
+
+        in_twos: rows 2i and 2i + 1 are one sentence, and a word of the decoder's own is row 2i's.
+        """
         memories, shared, state = decoding
         own: list[int] = []  # steps at which some sentence is fed a word of the decoder's own
         if forced is not None:
@@ -155,6 +165,8 @@ class Seq2Seq(nn.Module):
                 last = outputs[-1][-counts[start - 1] :]
                 with torch.no_grad():
                     guess = self.decoder.logits(last[:count], shared).argmax(dim=1)
+                if in_twos:
+                    guess = guess[::2].repeat_interleave(2)
                 first = torch.where(forced[:count, start - 1], fed[:count], guess)
                 fed = torch.cat([first, fed[count:]])
                 state = state.first(count)

@@ -13,8 +13,9 @@ import argparse
 from pathlib import Path
 
 from seq2seq_cli.console import table
-from tests.benchmarks.variants import train, validations
+from tests.benchmarks.variants import place, train, validations
 
+CONFIG = "multi30k-tutorial"
 SETTINGS = {
     "training.teacher_forcing": "{kind: constant, ratio: 1.0}",
     "validation.metric": "loss",
@@ -36,14 +37,14 @@ def main() -> None:
     rows = []
     for num_layers in arguments.layers:
         for order in arguments.orders:
-            run_dir = arguments.run_dir / f"{num_layers}-{order}"
             settings = SETTINGS | {
                 "training.epochs": str(arguments.epochs),
                 "model.encoder.num_layers": str(num_layers),
                 "model.decoder.num_layers": str(num_layers),
                 "data.reverse_source": str(order == "reversed").lower(),
             }
-            train(run_dir, "multi30k-tutorial", settings)
+            run_dir = place(arguments.run_dir, f"{num_layers} {order}", CONFIG, settings)
+            train(run_dir, CONFIG, settings)
             events = validations(run_dir)
             for event in (events[len(events) // 2 - 1], events[-1]):
                 figures = (f"{event[key]:.2f}" for key in ("perplexity", "bleu"))

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 from seq2seq_cli.console import table
-from tests.benchmarks.variants import bleu, train, validations
+from tests.benchmarks.variants import bleu, place, train, validations
 
 TABLE = Path(os.environ.get("SEQ2SEQ_DATA", ".")) / "english-french" / "english_french.csv"
 CORPORA = {
@@ -46,7 +46,7 @@ def main() -> None:
     rows = []
     for corpus in arguments.corpora:
         for config in arguments.configs:
-            run_dir = arguments.run_dir / corpus.replace(" ", "-") / config
+            run_dir = place(arguments.run_dir, f"{corpus} {config}", config, CORPORA[corpus])
             train(run_dir, config, CORPORA[corpus])
             score = bleu(run_dir, arguments.split, "--lowercase", "--beam-size", "5")
             minutes = validations(run_dir)[-1]["seconds"] / 60

@@ -1,4 +1,4 @@
-"""What each part of a recipe brings: a config trained with one thing changed, on validation data.
+"""What each part of a recipe brings: multi30k-en-de with one thing changed, on validation data.
 
     python -m tests.benchmarks.ledger --seeds 1 2 3 --only "the recipe"
     python -m tests.benchmarks.ledger
@@ -13,17 +13,15 @@ without its validations.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from seq2seq_cli.config_file import load_config
 from seq2seq_cli.console import table
-from tests.benchmarks.variants import bleu, train, validations
+from tests.benchmarks.variants import bleu, place, train, validations
 
+CONFIG = "multi30k-en-de"
 ATTENTION = "model.decoder.attention"
 CHANGES: dict[str, dict[str, str]] = {
     "the recipe": {},
@@ -68,7 +66,6 @@ CHANGES: dict[str, dict[str, str]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", default="multi30k-en-de")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/ledger"))
     parser.add_argument("--epochs", type=float, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
@@ -76,31 +73,28 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := {*arguments.only} - CHANGES.keys():
         parser.error(f"no such row: {', '.join(unknown)}; there are: {', '.join(CHANGES)}")
-    recipe = load_config(arguments.config).model_dump_json().encode()
-    version = hashlib.sha256(recipe).hexdigest()[:8]
-    folder = arguments.run_dir / f"{arguments.config}-{version}-{arguments.epochs:g}"
+    epochs = {"training.epochs": str(arguments.epochs)}
+    folders = {
+        name: place(arguments.run_dir, name, CONFIG, epochs | changes)
+        for name, changes in CHANGES.items()
+    }
     try:
         for name in arguments.only:
             for seed in arguments.seeds:
-                run_dir = folder / slug(name) / str(seed)
-                settings = {"training.epochs": str(arguments.epochs), "seed": str(seed)}
-                measure(run_dir, arguments.config, settings | CHANGES[name])
+                settings = epochs | CHANGES[name] | {"seed": str(seed)}
+                measure(folders[name] / str(seed), settings)
     finally:
-        rows = [row(folder, name) for name in CHANGES]
+        rows = [row(name, folder) for name, folder in folders.items()]
         header = ["", "BLEU", "range", "perplexity", "minutes", "seeds"]
         print(table([header, *filter(None, rows)]))
 
 
-def slug(name: str) -> str:
-    return re.sub("[^a-z0-9]+", "-", name.lower())
-
-
-def measure(run_dir: Path, config: str, settings: dict[str, str]) -> None:
+def measure(run_dir: Path, settings: dict[str, str]) -> None:
     """Train and score, unless that was done before."""
     result = run_dir / "ledger.json"
     if result.exists():
         return
-    train(run_dir, config, settings)
+    train(run_dir, CONFIG, settings)
     events = validations(run_dir)
     best = max(events, key=lambda event: event["bleu"])
     figures = {
@@ -111,9 +105,9 @@ def measure(run_dir: Path, config: str, settings: dict[str, str]) -> None:
     result.write_text(json.dumps(figures), encoding="utf-8")
 
 
-def row(folder: Path, name: str) -> Sequence[str] | None:
+def row(name: str, folder: Path) -> Sequence[str] | None:
     """What was measured; None where nothing was."""
-    results = (folder / slug(name)).glob("*/ledger.json")
+    results = folder.glob("*/ledger.json")
     figures = [json.loads(result.read_text(encoding="utf-8")) for result in results]
     if not figures:
         return None

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seq2seq_cli.config_file import Override, load_config
+
 _PROGRAM = (sys.executable, "-m", "seq2seq_cli")
+
+
+def place(folder: Path, name: str, config: str, settings: Mapping[str, str]) -> Path:
+    """Where trainings with these settings, one for each seed, are kept: elsewhere when the config
+    has changed since."""
+    overrides = [Override(key, value, f"--set {key}") for key, value in settings.items()]
+    resolved = load_config(config, overrides).model_dump_json(exclude={"name", "seed"})
+    version = hashlib.sha256(resolved.encode()).hexdigest()[:8]
+    return folder / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-{version}"
 
 
 def train(run_dir: Path, config: str, settings: Mapping[str, str]) -> None:

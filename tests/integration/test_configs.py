@@ -8,6 +8,7 @@ import os
 import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -125,11 +126,14 @@ def test_config_trains_and_its_model_translates(
 def test_the_recipe_for_few_pairs_is_one() -> None:
     names = ("multi30k-en-de", "multi30k-de-en", "small-corpus")
     recipe, *others = (load_config(name) for name in names)
+    own: Any = {
+        "name": True,
+        "data": {"dataset", "train", "source", "target"},
+        "training": {"epochs", "max_steps"},
+        "validation": {"every"},
+    }
     for other in others:
-        assert other.model == recipe.model
-        assert other.data.tokenizer == recipe.data.tokenizer
-        own = {"epochs", "max_steps"}
-        assert other.training.model_dump(exclude=own) == recipe.training.model_dump(exclude=own)
+        assert other.model_dump(exclude=own) == recipe.model_dump(exclude=own)
 
 
 @pytest.mark.parametrize("row", CHANGES)

@@ -652,6 +652,15 @@ def test_r_drop_wants_some_dropout() -> None:
         assert config.training.r_drop == 2.0
 
 
+def test_r_drop_wants_dropout_that_has_a_place() -> None:
+    between = "model: {dropout: {embedding: 0, hidden: 0.5}}\ntraining: {r_drop: 2}\n"
+    one_layer = [f"model.{side}.num_layers=1" for side in ("encoder", "decoder")]
+    (line,) = mistakes(CORPUS + between, *one_layer)
+    assert line.endswith("everywhere but between layers, of which there is one")
+    for setting in one_layer:
+        assert load(CORPUS + between, setting).training.r_drop == 2.0
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [

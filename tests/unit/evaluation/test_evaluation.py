@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,10 +47,14 @@ def test_scores_are_sacrebleus(references: list[list[str]]) -> None:
     assert "version:" in ter.signature
 
 
-def test_what_is_all_right_has_100_bleu() -> None:
+def test_what_is_all_right_has_100_bleu(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["The cat sat on a mat.", "Dogs bark loudly today."]
-    assert sacrebleu.corpus_bleu(lines, [lines]).score > 100  # by a rounding error
+    assert metrics.bleu(lines, [lines]).score == pytest.approx(100)
 
+    def a_rounding_error_more(*_: Any) -> Any:
+        return SimpleNamespace(score=100.00000000000004)
+
+    monkeypatch.setattr(sacrebleu.BLEU, "corpus_score", a_rounding_error_more)
     assert metrics.bleu(lines, [lines]).score == 100
 
 

@@ -333,6 +333,9 @@ def test_r_drop_compares_a_sentence_with_itself(
         torch.testing.assert_close(loss, plain, rtol=1e-5, atol=0.0)
         assert num_tokens == count
     wild = training_model(RATES, kind, place, variational=variational)
+    fed = watched(wild.decoder.embedding)
+    wild(batch, forced, r_drop=1.0)
+    assert all(torch.equal(words[::2], words[1::2]) for words in fed)
     torch.manual_seed(0)
     without = wild(batch, r_drop=1e-6)[0]
     torch.manual_seed(0)
