@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
-import threading
 from collections.abc import Iterable, Sequence
+from random import Random
 
 import regex
 import sentencepiece
 
 from seq2seq_cli.config.data import BpeTokenizer, UnigramTokenizer
 from seq2seq_cli.data.spelling import one_spaced, spelt
+from seq2seq_cli.data.subword_sampling import bpe_dropout, draw_unigrams
 from seq2seq_cli.errors import ConfigError, ModelFileError
-from seq2seq_cli.randomness import generator
 
 # sentencepiece writes a space as U+2581 and leaves out training lines with U+2585. In the text
 # they stand for themselves, so they go in as characters that cannot be there: white space is
@@ -23,8 +24,7 @@ _ESCAPE = str.maketrans(_RESERVED)
 _UNESCAPE = str.maketrans({"\u2581": " ", **{new: old for old, new in _RESERVED.items()}})
 _UNKNOWN = "<unk>"
 
-# sentencepiece has one seed for the process; who sets it must be the one who draws.
-_drawing = threading.Lock()
+_SPACE = "\u2581"
 _UNIGRAM_ALPHA = 0.2  # Kudo 2018: how much likelier segmentations are preferred
 
 
@@ -93,8 +93,7 @@ class SubwordTokenizer:
     @property
     def pieces(self) -> list[str]:
         """All that was learned, whether or not a best segmentation uses it."""
-        ids = range(1, self._processor.get_piece_size())  # <unk> is 0
-        return [str(self._processor.id_to_piece(index)) for index in ids]
+        return list(self.scores)
 
     def tokenize(self, text: str) -> list[str]:
         pieces = self._processor.encode(_as_input(text, self._config), out_type=str)
@@ -110,34 +109,37 @@ class SubwordTokenizer:
         lines = [_as_input(text, self._config) for text in texts]
         if not self._config.dropout:
             return _unlike_unknown(self._processor.encode(lines, out_type=str))
-        if isinstance(self._config, BpeTokenizer):
-            return self._draw(lines, self._config.dropout, seed)
+        draw = Random(seed)
         # Pieces never span words, so words can be segmented one by one.
         words = [line.split(" ") if line else [] for line in lines]
         flat = list(itertools.chain.from_iterable(words))
-        coins = generator(seed, "subwords").random(len(flat)) < self._config.dropout
-        drawn = iter(self._draw(list(itertools.compress(flat, coins)), _UNIGRAM_ALPHA, seed))
-        others = list(dict.fromkeys(itertools.compress(flat, ~coins)))
-        found = _unlike_unknown(self._processor.encode(others, out_type=str))
-        best = dict(zip(others, found, strict=True))
-        pieces = iter(
-            next(drawn) if coin else best[word] for word, coin in zip(flat, coins, strict=True)
-        )
-        return [list(itertools.chain(*itertools.islice(pieces, len(line)))) for line in words]
+        drawn = [self._draw(f"{_SPACE}{word}", draw) for word in flat]
+        others = [word for word, pieces in zip(flat, drawn, strict=True) if pieces is None]
+        best = iter(_unlike_unknown(self._processor.encode(others, out_type=str)))
+        segmented = iter(next(best) if pieces is None else pieces for pieces in drawn)
+        return [list(itertools.chain(*itertools.islice(segmented, len(line)))) for line in words]
 
-    def _draw(self, lines: list[str], alpha: float, seed: int) -> list[list[str]]:
-        with _drawing:
-            # 32 bits, without the number that stands for a random seed.
-            sentencepiece.set_random_generator_seed(seed % (2**32 - 1))
-            drawn = self._processor.encode(
-                lines,
-                out_type=str,
-                enable_sampling=True,
-                alpha=alpha,
-                nbest_size=-1,
-                num_threads=1,  # several would share the lines out by chance
-            )
-        return _unlike_unknown(drawn)
+    def _draw(self, word: str, draw: Random) -> list[str] | None:
+        """None: as it is segmented at best."""
+        scores, dropout = self.scores, self._config.dropout
+        if not all(character in scores for character in word):
+            return None
+        if isinstance(self._config, BpeTokenizer):
+            return bpe_dropout(word, scores, dropout, draw)
+        if draw.random() < dropout:
+            return draw_unigrams(word, scores, self._longest, _UNIGRAM_ALPHA, draw)
+        return None
+
+    @functools.cached_property
+    def scores(self) -> dict[str, float]:
+        """Of each piece: BPE's merges by their order, log-probabilities of unigrams."""
+        processor = self._processor
+        ids = range(1, processor.get_piece_size())  # <unk> is 0
+        return {processor.id_to_piece(index): processor.get_score(index) for index in ids}
+
+    @functools.cached_property
+    def _longest(self) -> int:
+        return max(map(len, self.scores))
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         text = "".join(f" {token} " if token == _UNKNOWN else token for token in tokens)
