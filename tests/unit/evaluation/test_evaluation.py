@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import sacrebleu
 import torch
+from sacrebleu.metrics.bleu import BLEU
 
 from seq2seq_cli.config.training import TrainingConfig
 from seq2seq_cli.data.batching import pairs_batch
@@ -51,10 +51,14 @@ def test_what_is_all_right_has_100_bleu(monkeypatch: pytest.MonkeyPatch) -> None
     lines = ["The cat sat on a mat.", "Dogs bark loudly today."]
     assert metrics.bleu(lines, [lines]).score == pytest.approx(100)
 
-    def a_rounding_error_more(*_: Any) -> Any:
-        return SimpleNamespace(score=100.00000000000004)
+    score = BLEU.corpus_score
 
-    monkeypatch.setattr(sacrebleu.BLEU, "corpus_score", a_rounding_error_more)
+    def a_rounding_error_more(*given: Any) -> Any:
+        result = score(*given)
+        result.score = 100.00000000000004
+        return result
+
+    monkeypatch.setattr(BLEU, "corpus_score", a_rounding_error_more)
     assert metrics.bleu(lines, [lines]).score == 100
 
 
