@@ -184,6 +184,7 @@ def _train(config: Config, run_dir: Path, resume: bool, overwrite: bool) -> None
     from seq2seq_cli.device import resolve_device, resolve_precision
     from seq2seq_cli.evaluation.validation import Validator
     from seq2seq_cli.training import runs
+    from seq2seq_cli.training.loop import train
     from seq2seq_cli.training.stopping import stop_on_signals
 
     device = resolve_device(config.device)
@@ -199,7 +200,7 @@ def _train(config: Config, run_dir: Path, resume: bool, overwrite: bool) -> None
     with log_to(run_dir / "train.log"), stop_on_signals() as stop:
         trainer.log_start()
         validator = Validator(trainer.data.valid_texts, run_dir, device, trainer.plan)
-        trainer.run(run_dir, validator, stop)
+        train(trainer, run_dir, validator, stop)
         logger.info('try it: seq2seq translate --model %s "..."', run_dir)
 
 

@@ -23,6 +23,7 @@ from seq2seq_cli.model.model_file import TranslatorFile
 from seq2seq_cli.model.scoring import Losses
 from seq2seq_cli.reverse_toy.sequences import Digits, Sequences
 from seq2seq_cli.reverse_toy.task import DIVERGED, NUM_REPORTS, WARMUP_STEPS, Progress
+from seq2seq_cli.training.loop import train
 from seq2seq_cli.training.metrics_log import Event
 from seq2seq_cli.training.runs import begin_run, new_trainer
 from seq2seq_cli.training.stopping import stop_on_signals
@@ -67,7 +68,7 @@ class SymbolsTask:
         ):
             begin_run(Path(folder), self.trainer.config)
             try:
-                self.trainer.run(Path(folder), on_validation, stop)
+                train(self.trainer, Path(folder), on_validation, stop)
             except Interrupted as error:
                 raise Interrupted(error.exit_code - 128, "interrupted") from error
             except TrainingError as error:  # names the keys of a training's config

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from seq2seq_cli.config.training import LearningRateScheduleConfig
 from seq2seq_cli.errors import RunDirectoryError
 from seq2seq_cli.files import atomic_write, write_text
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
@@ -56,6 +58,23 @@ class TrainingState:
     """Spent validating."""
     metrics_bytes: int = 0
     """Size of metrics.jsonl at this point; what comes after is cut off on resume."""
+
+    def take_score(self, score: float, metric: str, schedule: LearningRateScheduleConfig) -> bool:
+        """Count a validation; returns whether its score, of validation.metric, is the best so far
+        (which no infinity is)."""
+        best = self.best_score
+        if math.isfinite(score) and (
+            best is None or (score > best if metric == "bleu" else score < best)
+        ):
+            self.best_score, self.best_step = score, self.step
+            self.num_without_best = self.num_without_drop = 0
+            return True
+        self.num_without_best += 1
+        self.num_without_drop += 1
+        if schedule.kind == "plateau" and self.num_without_drop > schedule.patience:
+            self.num_rate_drops += 1
+            self.num_without_drop = 0
+        return False
 
 
 def save_checkpoint(

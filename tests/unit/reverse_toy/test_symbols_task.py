@@ -421,7 +421,7 @@ def test_the_last_weights_are_the_model_not_the_best(monkeypatch: pytest.MonkeyP
         number = next(worse)
         return Losses(float(number), float(number))
 
-    monkeypatch.setattr("seq2seq_cli.training.trainer.corpus_losses", rising)
+    monkeypatch.setattr("seq2seq_cli.training.loop.corpus_losses", rising)
     other, reports = trained()
     assert [report.losses.loss for report in reports] == list(range(10))
     assert torch.equal(weights(task), weights(other))

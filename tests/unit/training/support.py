@@ -13,6 +13,7 @@ from torch import Tensor
 from seq2seq_cli.config import Config
 from seq2seq_cli.errors import Interrupted
 from seq2seq_cli.model.model_file import TranslatorFile
+from seq2seq_cli.training.loop import train
 from seq2seq_cli.training.metrics_log import Event
 from seq2seq_cli.training.runs import begin_run, new_trainer
 from seq2seq_cli.training.stopping import StopRequest
@@ -83,7 +84,7 @@ class Scores:
 def run(trainer: Trainer, folder: Path, scores: Scores | None = None) -> Path:
     run_dir = folder / "run"
     begin_run(run_dir, trainer.config)
-    trainer.run(run_dir, scores or Scores(), StopRequest())
+    train(trainer, run_dir, scores or Scores(), StopRequest())
     return run_dir
 
 
@@ -101,7 +102,7 @@ def run_until(trainer: Trainer, folder: Path, step: int, scores: Scores | None =
 
     trainer.train_step = stop_then  # type: ignore[method-assign]
     with pytest.raises(Interrupted) as caught:
-        trainer.run(run_dir, scores or Scores(), stop)
+        train(trainer, run_dir, scores or Scores(), stop)
     assert caught.value.exit_code == 143
     assert trainer.state.step == step
     return run_dir

@@ -18,6 +18,7 @@ from seq2seq_cli.model.model_file import TranslatorFile, load_translator
 from seq2seq_cli.model.scoring import corpus_losses
 from seq2seq_cli.training.averaging import WeightAverage
 from seq2seq_cli.training.checkpoint import load_checkpoint
+from seq2seq_cli.training.loop import train
 from seq2seq_cli.training.metrics_log import Event, read_metrics
 from seq2seq_cli.training.runs import new_trainer, resumed_trainer
 from seq2seq_cli.training.stopping import StopRequest
@@ -273,7 +274,7 @@ def test_resumed_equals_never_stopped(
     looked = averaging["kind"] == "ema" or (averaging["kind"] == "last" and stop_at > 2)
     assert (run_dir / "last" / "averages.safetensors").exists() is looked
     resumed = resumed_trainer(run_dir, tiny_config(tmp_path, **settings), CPU, torch.float32)
-    resumed.run(run_dir, Scores(), StopRequest())
+    train(resumed, run_dir, Scores(), StopRequest())
 
     assert_same_weights(weights(straight), weights(resumed))
     assert_same_weights(straight.average.tensors(), resumed.average.tensors())

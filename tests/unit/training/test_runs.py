@@ -13,6 +13,7 @@ from seq2seq_cli.data.vocabulary import SPECIAL_TOKENS
 from seq2seq_cli.errors import ConfigError, DataError
 from seq2seq_cli.model.dropout import Embedding
 from seq2seq_cli.model.model_file import load_translator
+from seq2seq_cli.training.loop import train
 from seq2seq_cli.training.runs import resumed_trainer
 from seq2seq_cli.training.stopping import StopRequest
 from tests.unit.training.support import (
@@ -168,7 +169,7 @@ def test_going_on_needs_the_files_no_more(tmp_path: Path) -> None:
         (tmp_path / f"{side}.vec").unlink()
 
     resumed = resumed_trainer(run_dir, tiny_config(tmp_path, **given), CPU, torch.float32)
-    resumed.run(run_dir, Scores(), StopRequest())
+    train(resumed, run_dir, Scores(), StopRequest())
     assert_same_weights(weights(straight), weights(resumed))
     assert b".vec" not in (run_dir / "best.safetensors").read_bytes()
     load_translator(run_dir / "best.safetensors", CPU)

@@ -14,6 +14,7 @@ from seq2seq_cli.data.batching import Batch, pairs_batch
 from seq2seq_cli.errors import ConfigError, Interrupted, RunDirectoryError, TrainingError
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
 from seq2seq_cli.training import runs
+from seq2seq_cli.training.loop import train
 from seq2seq_cli.training.metrics_log import Event, read_metrics
 from seq2seq_cli.training.stopping import StopRequest
 from seq2seq_cli.training.trainer import Trainer
@@ -111,7 +112,7 @@ def test_resumed_equals_never_stopped(
         file.write('{"event": "train", "step": 999}\n')
     resumed = runs.resumed_trainer(run_dir, stopped.config, CPU, torch.float32)
     assert resumed.state.step == stop_at
-    resumed.run(run_dir, Scores(), StopRequest())
+    train(resumed, run_dir, Scores(), StopRequest())
 
     assert_same_weights(weights(straight), weights(resumed))
     events = read_metrics(run_dir / "metrics.jsonl")
@@ -135,11 +136,11 @@ def test_a_stop_in_the_last_step_still_gets_its_validation(tmp_path: Path) -> No
         trainer.state.train_loss_sum += result.loss_sum.item()
         trainer.state.train_tokens += result.num_tokens
     with pytest.raises(Interrupted):
-        trainer.run(run_dir, Scores(), stop)
+        train(trainer, run_dir, Scores(), stop)
 
     resumed = runs.resumed_trainer(run_dir, trainer.config, CPU, torch.float32)
     scores = Scores()
-    resumed.run(run_dir, scores, StopRequest())
+    train(resumed, run_dir, scores, StopRequest())
 
     assert scores.steps == [3]
     assert (run_dir / "best.safetensors").exists()
@@ -433,7 +434,7 @@ def test_a_training_goes_on_from_the_middle_of_an_epoch_with_more_of_them(tmp_pa
 
     more = runs.resumed_trainer(run_dir, whole.config, CPU, torch.float32)
     scores = Scores()
-    more.run(run_dir, scores, StopRequest())
+    train(more, run_dir, scores, StopRequest())
 
     assert scores.steps == [8, 16]
     assert_same_weights(weights(whole), weights(more))
@@ -450,7 +451,7 @@ def test_a_finished_part_of_an_epoch_is_finished(
         again.log_start()
     assert "this training is finished; training.epochs has ended it" in caplog.messages
     scores = Scores()
-    again.run(run_dir, scores, StopRequest())
+    train(again, run_dir, scores, StopRequest())
     assert (again.state.step, scores.steps) == (11, [])
 
 
@@ -547,7 +548,7 @@ def test_an_interrupted_swap_of_saves_is_survived(tmp_path: Path) -> None:
     trainer = runs.resumed_trainer(run_dir, tiny_config(tmp_path), CPU, torch.float32)
 
     assert trainer.state.step == 8
-    trainer.run(run_dir, Scores(), StopRequest())
+    train(trainer, run_dir, Scores(), StopRequest())
     assert sorted(path.name for path in run_dir.glob("last*")) == ["last"]
 
 
