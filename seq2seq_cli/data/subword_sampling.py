@@ -1,7 +1,7 @@
 """Words in pieces that are partly drawn at random, the same ones for the same seed.
 
-sentencepiece draws too, but since 0.2.3 its draws differ from one process to the next whatever the
-seed: a training that goes on in another process would go on otherwise.
+sentencepiece draws too, but what its version 0.2.3 draws differs from one process to the next,
+whatever the seed: a training that goes on in another process would go on otherwise.
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ from seq2seq_cli.errors import ConfigError, ModelFileError
 # sentencepiece writes a space as U+2581 and leaves out training lines with U+2585. In the text
 # they stand for themselves, so they go in as characters that cannot be there: white space is
 # single spaces by then.
-_RESERVED = {"\u2581": "\x1c", "\u2585": "\x1d"}
+_SPACE = "\u2581"
+_RESERVED = {_SPACE: "\x1c", "\u2585": "\x1d"}
 _ESCAPE = str.maketrans(_RESERVED)
-_UNESCAPE = str.maketrans({"\u2581": " ", **{new: old for old, new in _RESERVED.items()}})
+_UNESCAPE = str.maketrans({_SPACE: " ", **{new: old for old, new in _RESERVED.items()}})
 _UNKNOWN = "<unk>"
 
-_SPACE = "\u2581"
 _UNIGRAM_ALPHA = 0.2  # Kudo 2018: how much likelier segmentations are preferred
 
 
@@ -104,7 +104,8 @@ class SubwordTokenizer:
 
         BPE leaves out each merge with that probability (Provilkov et al. 2020); of the words that
         unigram pieces make up, this share is segmented at random (Kudo 2018, alpha 0.2), the others
-        at best. The pieces depend on nothing but the texts, all of them, and the seed.
+        at best, and so is a word with a character that was not learned. The pieces depend on
+        nothing but the texts, all of them, and the seed.
         """
         lines = [_as_input(text, self._config) for text in texts]
         if not self._config.dropout:
