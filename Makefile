@@ -10,7 +10,7 @@ SETUP := .venv/.setup-$(shell printf '%s' '$(TORCH)' | cksum | cut -d' ' -f1)
 # What tests and checks need beside it: their tools, and every optional extra.
 TOOLS := .venv/.tools
 
-.PHONY: setup demo test test-slow check bench clean
+.PHONY: setup demo test test-slow torture check bench clean
 
 setup: $(SETUP)
 
@@ -52,6 +52,10 @@ test: check
 
 test-slow: $(TOOLS)
 	$(BIN)/python -m pytest -m slow
+
+# Three quarters of an hour at most: kills, stops, damaged files, disks that are full.
+torture: $(TOOLS)
+	$(BIN)/python -m tests.torture
 
 bench: $(TOOLS)
 	$(BIN)/python -m tests.benchmarks.speed

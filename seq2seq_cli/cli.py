@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,9 +29,9 @@ from seq2seq_cli.command_line import (
 from seq2seq_cli.config import DECODING_HYPOTHESES, SCORING_BATCH_SIZE
 from seq2seq_cli.console import json_line, log_to
 from seq2seq_cli.errors import DataError, UsageError
-from seq2seq_cli.locate import RUNS_DIR, check_can_hold_run, locate_models
+from seq2seq_cli.locate import RUNS_DIR, check_can_hold_run, config_of_run, locate_models
 from seq2seq_cli.reverse_toy.command import reverse_toy
-from seq2seq_cli.text_io import check_output, input_lines, lines_beside, write_lines
+from seq2seq_cli.text_io import InputLine, check_output, input_lines, lines_beside, write_lines
 
 if TYPE_CHECKING:
     from seq2seq_cli.config import Config
@@ -110,7 +110,14 @@ def _app(
 
 @app.command()
 def train(
-    config_name: ConfigName,
+    config_name: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            metavar="FILE|NAME",
+            help="A YAML file, or a shipped config; with --resume --run-dir, else the run's own.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     run_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the run is kept; else runs/<name>.")
@@ -138,14 +145,21 @@ def train(
             raise UsageError(
                 "--json goes with --dry-run; a training's figures are in its run's metrics.jsonl"
             )
+        if config_name is None and not (resume and run_dir):
+            raise UsageError(
+                "--config FILE|NAME says what to train; --resume --run-dir DIR goes on with a run "
+                "as its own config says"
+            )
         from seq2seq_cli.config_file import Override, load_config, parse_override
 
         laid_over = [parse_override(text) for text in overrides or []]
         if device_name is not None:
             laid_over.append(Override("device", device_name, "--device"))
-        config = load_config(config_name, laid_over)
+        config = load_config(config_name or str(config_of_run(run_dir or Path())), laid_over)
         run_dir = run_dir or RUNS_DIR / config.name
         check_can_hold_run(run_dir)
+        if resume:
+            config_of_run(run_dir)
         import_torch()
         with _missing_data_explained(config_name):
             if dry_run:
@@ -156,7 +170,7 @@ def train(
 
 
 @contextmanager
-def _missing_data_explained(config_name: str) -> Iterator[None]:
+def _missing_data_explained(config_name: str | None) -> Iterator[None]:
     """Some shipped configs are for data that people have to bring."""
     from seq2seq_cli.config_file import shipped_configs
 
@@ -183,25 +197,28 @@ def _dry_run(config: Config) -> DryRun:
 def _train(config: Config, run_dir: Path, resume: bool, overwrite: bool) -> None:
     from seq2seq_cli.device import resolve_device, resolve_precision
     from seq2seq_cli.evaluation.validation import Validator
+    from seq2seq_cli.files import locked
     from seq2seq_cli.training import runs
     from seq2seq_cli.training.loop import train
     from seq2seq_cli.training.stopping import stop_on_signals
 
     device = resolve_device(config.device)
     precision = resolve_precision(config.precision, device)
-    if resume:
-        trainer = runs.resumed_trainer(run_dir, config, device, precision)
-    else:
-        if not overwrite:
-            runs.check_is_free(run_dir)
-        trainer = runs.new_trainer(config, device, precision)
-        # Only now, with everything checked and read, is anything written or replaced.
-        runs.begin_run(run_dir, config)
-    with log_to(run_dir / "train.log"), stop_on_signals() as stop:
-        trainer.log_start()
-        validator = Validator(trainer.data.valid_texts, run_dir, device, trainer.plan)
-        train(trainer, run_dir, validator, stop)
-        logger.info('try it: seq2seq translate --model %s "..."', run_dir)
+    with locked(run_dir), log_to(run_dir / "train.log") as begin_log:
+        if resume:
+            trainer = runs.resumed_trainer(run_dir, config, device, precision)
+        else:
+            if not overwrite:
+                runs.check_is_free(run_dir)
+            trainer = runs.new_trainer(config, device, precision)
+            # Only now, with everything checked and read, is anything written or replaced.
+            runs.begin_run(run_dir, config)
+        begin_log()
+        with stop_on_signals() as stop:
+            trainer.log_start()
+            validator = Validator(trainer.data.valid_texts, run_dir, device, trainer.plan)
+            train(trainer, run_dir, validator, stop)
+            logger.info('try it: seq2seq translate --model %s "..."', run_dir)
 
 
 @app.command()
@@ -371,7 +388,7 @@ def translate(
             picture_format(attention)
         output = "-" if output_name is None else output_name
         check_output("--output", output)
-        lines = [] if interactive else input_lines(texts or [], input_name)
+        lines = iter(() if interactive else input_lines(texts or [], input_name))
         locations = locate_models(models or [])
         import_torch()
         from seq2seq_cli.decoding.output import rescored_lines, score_lines, translation_lines
@@ -382,18 +399,20 @@ def translate(
         files = [location.file for location in locations]
         translator = Translator.load(files, device, resolve_precision(precision, device))
         if targets:
-            pairs = lines_beside(targets, lines)
-            scores = translator.score(pairs, batch_size)
+            pairs, scored = tee(lines_beside(targets, lines))
+            texts_only = ((line.text, target) for line, target in scored)
+            scores = translator.score(texts_only, batch_size)
             write_lines(score_lines(pairs, scores, as_json=as_json), output)
             return
         if nbest_list:
             from seq2seq_cli.decoding.nbest import read_nbest, rescored
 
-            sources = list(lines)
+            lines, counted, read = tee(lines, 3)
             weight = 0.5 if rescore_weight is None else rescore_weight
-            entries = read_nbest(nbest_list, len(sources))
-            groups = rescored(translator, sources, entries, weight, batch_size)
-            shown = rescored_lines(sources, groups, n_best=n_best or 1, as_json=as_json)
+            groups = read_nbest(nbest_list, counted)
+            sources = (line.text for line in read)
+            found = rescored(translator, sources, groups, weight, batch_size)
+            shown = rescored_lines(lines, found, n_best=n_best or 1, as_json=as_json)
             write_lines(shown, output)
             return
         options = TranslationOptions(
@@ -414,11 +433,13 @@ def translate(
             run_prompt(translator, options)
             return
         if attention:
-            lines = _one_sentence(lines)
-        translations = translator.translate(lines, options)
+            lines = iter(_one_sentence(lines))
+        # Memory stays bounded: both are read together, but for the lines in work.
+        lines, read = tee(lines)
+        translations = translator.translate((line.text for line in read), options)
         if attention:
             translations = _drawn(translations, attention)
-        shown = translation_lines(translations, n_best=options.n_best, as_json=as_json)
+        shown = translation_lines(lines, translations, n_best=options.n_best, as_json=as_json)
         write_lines(shown, output)
 
 
@@ -461,9 +482,9 @@ def _replacements(translator: Translator, dictionary: Path | None) -> dict[str, 
     return read_dictionary(dictionary, lowercase=tokenizer.lowercase)
 
 
-def _one_sentence(lines: Iterable[str]) -> list[str]:
+def _one_sentence(lines: Iterable[InputLine]) -> list[InputLine]:
     first = list(islice(lines, 2))
-    if len(first) != 1 or not first[0].strip():
+    if len(first) != 1 or not first[0].text.strip():
         raise UsageError("--attention draws one sentence: give one line of text, not blank")
     return first
 

@@ -9,8 +9,9 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, Never
 
@@ -69,18 +70,37 @@ def configure_logging(level: int = logging.INFO) -> None:
     logger.addHandler(handler)
 
 
+class _LogFile(logging.FileHandler):
+    """Does without the lines that cannot be written: who needs the room needs it for other files,
+    and is told by them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextmanager
-def log_to(path: Path) -> Iterator[None]:
-    """Inside the block, append log lines with their time to a file, --quiet or not."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setLevel(logging.INFO)
-    handler.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
+def log_to(path: Path) -> Iterator[Callable[[], None]]:
+    """Inside the block, append log lines with their time to a file, --quiet or not, once the
+    function that is handed out was called: until then they wait, and a block that ends without it
+    leaves no file."""
+    file = _LogFile(path, encoding="utf-8", delay=True)
+    file.setFormatter(_HarmlessFormatter("%(asctime)s %(levelname)s %(message)s"))
+    waiting = MemoryHandler(1 << 20, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+    waiting.setLevel(logging.INFO)
+    logger.addHandler(waiting)
+
+    def begin() -> None:
+        waiting.setTarget(file)
+        waiting.flush()
+        waiting.capacity = 1
+
     try:
-        yield
+        yield begin
     finally:
-        logger.removeHandler(handler)
-        handler.close()
+        logger.removeHandler(waiting)
+        waiting.close()
+        file.close()
 
 
 @contextmanager

@@ -6,9 +6,10 @@ SeqError                 anything this program reports in its own words
 ├── DataError            a corpus or text file
 ├── ModelFileError       a translator file
 ├── DeviceError          a device or precision that this machine does not have
-├── RunDirectoryError    a run directory that is in the way, or is not there
+├── RunDirectoryError    a run directory that is in the way, in use, damaged, or not there
 ├── DownloadError        a download that failed (a failure while running, not a mistake)
 ├── TrainingError        training that cannot go on, or came to less than it should
+├── SaveError            what training has done cannot be written
 └── Interrupted          Ctrl-C or SIGTERM, with the work saved
 
 Library code raises these; only the command line prints them and ends the process.
@@ -51,7 +52,7 @@ class DeviceError(SeqError):
 
 
 class RunDirectoryError(SeqError):
-    """A run directory that holds a run already, or holds none to go on from."""
+    """A run directory that holds a run already, is in use, or has nothing whole to go on from."""
 
 
 class DownloadError(SeqError):
@@ -62,6 +63,12 @@ class DownloadError(SeqError):
 
 class TrainingError(SeqError):
     """Training cannot go on, its loss being no number; or the toy learned too little."""
+
+    exit_code = 1
+
+
+class SaveError(SeqError):
+    """A file of a training that cannot be written; what was saved before is there."""
 
     exit_code = 1
 

@@ -14,6 +14,7 @@ logger = logging.getLogger("seq2seq")
 
 RUNS_DIR = Path("runs")
 BEST_MODEL = "best.safetensors"
+SAVED_MODEL = "model.safetensors"
 
 
 def check_can_hold_run(run_dir: Path) -> None:
@@ -27,6 +28,14 @@ def check_can_hold_run(run_dir: Path) -> None:
         raise RunDirectoryError(f"{run_dir}: cannot be a run directory: {nearest} is read-only")
 
 
+def config_of_run(run_dir: Path) -> Path:
+    """Raises RunDirectoryError where there is none."""
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise RunDirectoryError(f"{run_dir}: holds no run to go on with")
+    return path
+
+
 @dataclass(frozen=True)
 class ModelLocation:
     file: Path
@@ -38,7 +47,8 @@ def locate_models(given: Sequence[str]) -> list[ModelLocation]:
     """The models of --model, else that of $SEQ2SEQ_MODEL, else of the run that was best most
     lately.
 
-    Each of `given` is a run directory, the name of a run under runs/, or a model file.
+    Each of `given` is a run directory, the name of a run under runs/, a model file, or the folder
+    of a save (a run's last/).
     Raises UsageError when there is none.
     """
     if given:
@@ -63,6 +73,9 @@ def _named(name: str, shown: str) -> ModelLocation:
         for run_dir in (path, RUNS_DIR / name):
             if (run_dir / BEST_MODEL).is_file():
                 return ModelLocation(run_dir / BEST_MODEL, run_dir)
+        if (path / SAVED_MODEL).is_file():
+            is_of_run = (path.parent / "config.yaml").is_file()
+            return ModelLocation(path / SAVED_MODEL, path.parent if is_of_run else None)
         if name and any(run_dir.is_dir() for run_dir in (path, RUNS_DIR / name)):
             raise UsageError(
                 f"{shown}: holds no {BEST_MODEL}; did its training get to a validation?"

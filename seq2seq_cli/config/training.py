@@ -183,6 +183,8 @@ class TrainingConfig(Section):
     """Sentence pairs, or padded tokens of the larger side, in a batch."""
     batch_unit: Literal["sentences", "tokens"] = "sentences"
     """What `batch_size` counts."""
+    accumulate: Count = 1
+    """Batches whose gradients make one step together."""
     optimizer: OptimizerConfig = AdamConfig()
     """How gradients become updates."""
     learning_rate_schedule: LearningRateScheduleConfig = ConstantRate()
@@ -204,7 +206,12 @@ class TrainingConfig(Section):
     log_every: Count = 10
     """Steps between two log lines."""
     save_every: Count = 500
-    """Steps between two saves of last/."""
+    """Steps between two saves of last/, which is saved at validations too."""
+    save_every_minutes: Positive | None = 10.0
+    """Minutes after which it is saved at the latest; null: only by steps."""
+    max_skipped_steps: Count = 10
+    """A step whose loss or gradient is no number changes nothing; this many in a row end the
+    training."""
 
     @model_validator(mode="after")
     def _ends(self) -> TrainingConfig:

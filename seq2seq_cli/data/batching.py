@@ -7,6 +7,7 @@ and padded to its own longest sentence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -85,6 +86,17 @@ class Batch(NamedTuple):
         """Real tokens that are predicted: all but <pad> and <sos>."""
         return int((self.trg_lens - 1).clamp(min=0).sum())
 
+    @property
+    def num_cells(self) -> int:
+        """Ids, padding counted: what the memory that a batch takes is in proportion to."""
+        return self.src_ids.numel() + self.trg_ids.numel()
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Some of the sentences, padded to the longest of them."""
+        src_lens, trg_lens = self.src_lens[start:stop], self.trg_lens[start:stop]
+        src_ids = self.src_ids[start:stop, : int(src_lens.max())]
+        return Batch(src_ids, src_lens, self.trg_ids[start:stop, : int(trg_lens.max())], trg_lens)
+
     def twice(self) -> Batch:
         """Every sentence and, in the row below it, the same again."""
         return Batch(*(part.repeat_interleave(2, dim=0) for part in self))
@@ -99,6 +111,26 @@ class Batch(NamedTuple):
             for ids in (self.src_ids, self.trg_ids)
         )
         return Batch(src, self.src_lens, trg, self.trg_lens)
+
+
+def in_parts(
+    batch: Batch, forced: Tensor | None, max_cells: float
+) -> Iterator[tuple[Batch, Tensor | None]]:
+    """A batch and its coins (see `Seq2Seq.forward`), in parts of no more than about `max_cells`
+    ids each; one sentence at least."""
+    num_rows = len(batch.trg_ids)
+    num_parts = min(num_rows, math.ceil(batch.num_cells / max_cells))
+    if num_parts <= 1:
+        yield batch, forced
+        return
+    size = math.ceil(num_rows / num_parts)
+    for start in range(0, num_rows, size):
+        part = batch.rows(start, start + size)
+        if forced is None:
+            yield part, None
+        else:
+            coins = forced[start : start + size] if len(forced) > 1 else forced
+            yield part, coins[:, : max(0, part.trg_ids.size(1) - 2)]
 
 
 def make_batch(

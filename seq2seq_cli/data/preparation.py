@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -61,6 +62,24 @@ class PreparedData:
             ]
             sides.append(FlatIds.from_sequences(kept))
         return FlatPairs(*sides)
+
+    def digests(self) -> dict[str, str]:
+        """Of what training and validation read: equal for equal data."""
+        return {
+            "train": _digest(self.train.pairs, self.train_texts),
+            "valid": _digest(self.valid.pairs, self.valid_texts),
+        }
+
+
+def _digest(pairs: FlatPairs, texts: list[TextPair]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for side in (pairs.source, pairs.target):
+        digest.update(f"{len(side)} {len(side.ids)}\n".encode())
+        digest.update(side.offsets.data)
+        digest.update(side.ids.data)
+    for pair in texts:
+        digest.update(json.dumps(pair).encode())
+    return digest.hexdigest()
 
 
 LogLines = list[tuple[int, str]]

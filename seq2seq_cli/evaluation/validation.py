@@ -10,6 +10,7 @@ import torch
 from seq2seq_cli.decoding.translator import TranslationOptions, Translator
 from seq2seq_cli.evaluation.metrics import bleu
 from seq2seq_cli.evaluation.plots import draw_curves
+from seq2seq_cli.files import problem
 from seq2seq_cli.model.model_file import TranslatorFile
 from seq2seq_cli.training.metrics_log import Event, read_metrics
 from seq2seq_cli.training.schedules import Plan
@@ -39,7 +40,10 @@ class Validator:
         """Translate the set, if there is one, and draw curves.png; returns {"bleu": score}."""
         scores = {"bleu": self._bleu(translator)} if self._sources else {}
         events = [*read_metrics(self._run_dir / "metrics.jsonl"), {**event, **scores}]
-        draw_curves(self._run_dir / "curves.png", events, translator.config.name, self._plan)
+        try:
+            draw_curves(self._run_dir / "curves.png", events, translator.config.name, self._plan)
+        except OSError as error:  # a picture less is no reason to stop
+            logger.warning("%s; the picture stays as it was", problem(error))
         return scores
 
     def _bleu(self, translator: TranslatorFile) -> float:

@@ -46,6 +46,19 @@ class WeightAverage:
             self._means.append(_copied(self._weights, "cpu"))
 
     @contextmanager
+    def validating(self) -> Iterator[None]:
+        """As `applied`, after `before_validation`; a block that raises undoes both."""
+        before = list(self._means)
+        self.before_validation()
+        try:
+            with self.applied():
+                yield
+        except BaseException:
+            self._means.clear()
+            self._means.extend(before)
+            raise
+
+    @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside the block, the model's weights are the mean."""
         if not self._means:

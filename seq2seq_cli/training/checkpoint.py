@@ -4,16 +4,17 @@
     optimizer.safetensors  what the optimizer remembers, by parameter name
     averages.safetensors   the weights that training.averaging takes the mean of, if it does
     state.json             where training stands
+    SHA256SUMS             checksums of these files, as the command sha256sum writes them
 
-The folder is written whole beside the old one and takes its place by renames: a crash leaves one
-whole save under `last` or `last.previous`.
+The folder is written whole and put on the disk beside the old one, which then becomes
+`last.previous`: at any moment at least one whole save is there. One that is found damaged becomes
+`last.damaged`, so that it is in the way of no other.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
+import logging
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -23,58 +24,26 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.config.training import LearningRateScheduleConfig
-from seq2seq_cli.errors import RunDirectoryError
-from seq2seq_cli.files import atomic_write, write_text
-from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
+from seq2seq_cli.errors import ModelFileError, RunDirectoryError
+from seq2seq_cli.files import checksum, problem, sync_folder, write_text
+from seq2seq_cli.locate import SAVED_MODEL
+from seq2seq_cli.model.model_file import (
+    TranslatorFile,
+    load_translator,
+    save_tensors,
+    save_translator,
+)
+from seq2seq_cli.training.state import OtherFormatError, TrainingState
 
+logger = logging.getLogger("seq2seq")
 
-@dataclasses.dataclass
-class TrainingState:
-    """Where training stands. `epoch` and `batch` name the batch that comes next."""
+LAST, PREVIOUS, NEW, DAMAGED = "last", "last.previous", "last.new", "last.damaged"
+FOLDERS = (LAST, PREVIOUS, NEW, DAMAGED)
 
-    step: int = 0
-    """Updates done."""
-    epoch: int = 1
-    batch: int = 0
-    best_score: float | None = None
-    """The best value of validation.metric so far."""
-    best_step: int = 0
-    num_without_best: int = 0
-    """Validations since the best one."""
-    num_rate_drops: int = 0
-    """How often a plateau has lowered the learning rate."""
-    num_without_drop: int = 0
-    """Validations without a new best since then."""
-    train_loss_sum: float = 0.0
-    """Training loss since the last validation, in nats, summed over target tokens."""
-    train_tokens: int = 0
-    """These tokens."""
-    validated_step: int = 0
-    """Step of the last validation."""
-    seconds: float = 0.0
-    """Spent in training steps."""
-    validation_seconds: float = 0.0
-    """Spent validating."""
-    metrics_bytes: int = 0
-    """Size of metrics.jsonl at this point; what comes after is cut off on resume."""
-
-    def take_score(self, score: float, metric: str, schedule: LearningRateScheduleConfig) -> bool:
-        """Count a validation; returns whether its score, of validation.metric, is the best so far
-        (which no infinity is)."""
-        best = self.best_score
-        if math.isfinite(score) and (
-            best is None or (score > best if metric == "bleu" else score < best)
-        ):
-            self.best_score, self.best_step = score, self.step
-            self.num_without_best = self.num_without_drop = 0
-            return True
-        self.num_without_best += 1
-        self.num_without_drop += 1
-        if schedule.kind == "plateau" and self.num_without_drop > schedule.patience:
-            self.num_rate_drops += 1
-            self.num_without_drop = 0
-        return False
+_MODEL, _OPTIMIZER, _STATE = SAVED_MODEL, "optimizer.safetensors", "state.json"
+_AVERAGES = "averages.safetensors"
+_SUMS = "SHA256SUMS"
+_MAX_TEXT_BYTES = 1 << 20
 
 
 def save_checkpoint(
@@ -85,25 +54,29 @@ def save_checkpoint(
     state: TrainingState,
 ) -> None:
     """Write `last/`. Raises OSError; the save before then stays."""
-    new, last, previous = (run_dir / name for name in ("last.new", "last", "last.previous"))
-    shutil.rmtree(new, ignore_errors=True)
+    new, last, previous = (run_dir / name for name in (NEW, LAST, PREVIOUS))
+    if new.exists():
+        shutil.rmtree(new)
     new.mkdir()
-    save_translator(new / "model.safetensors", translator)
+    save_translator(new / _MODEL, translator)
     tensors = {
-        f"{name}.{key}": value.detach().cpu().contiguous()
+        f"{name}.{key}": value
         for name, parameter in translator.model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)
     }
-    _save_tensors(new / "optimizer.safetensors", tensors)
+    save_tensors(new / _OPTIMIZER, tensors)
     if averages:
-        _save_tensors(new / "averages.safetensors", averages)
-    write_text(new / "state.json", json.dumps(dataclasses.asdict(state), indent=2) + "\n")
+        save_tensors(new / _AVERAGES, averages)
+    write_text(new / _STATE, state.to_json())
+    sums = {path.name: checksum(path, "sha256") for path in sorted(new.iterdir())}
+    write_text(new / _SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
     if last.exists():
-        shutil.rmtree(previous, ignore_errors=True)
+        if previous.exists():
+            shutil.rmtree(previous)
         last.rename(previous)
     new.rename(last)
-    shutil.rmtree(previous, ignore_errors=True)
+    sync_folder(run_dir)
 
 
 class Checkpoint(NamedTuple):
@@ -116,31 +89,85 @@ class Checkpoint(NamedTuple):
 
 
 def load_checkpoint(run_dir: Path, device: torch.device) -> Checkpoint:
-    """Read the last save.
+    """Read the last save, or the one before where the last one is damaged.
 
-    Raises RunDirectoryError when there is none or it is damaged, ModelFileError for the model.
+    Raises RunDirectoryError when there is none, or none that is whole, and OtherFormatError for one
+    that this version does not read.
     """
-    folder = next(
-        (run_dir / name for name in ("last", "last.previous") if (run_dir / name).is_dir()), None
-    )
-    if folder is None:
-        raise RunDirectoryError(f"{run_dir}: holds no save to go on from")
-    translator = load_translator(folder / "model.safetensors", device)
-    averages = folder / "averages.safetensors"
-    try:
-        return Checkpoint(
-            translator,
-            _load_tensors(folder / "optimizer.safetensors", device),
-            _load_tensors(averages, torch.device("cpu")) if averages.exists() else {},
-            TrainingState(**json.loads((folder / "state.json").read_text(encoding="utf-8"))),
+    faults: dict[str, str] = {}
+    for name in (LAST, PREVIOUS):
+        if not (run_dir / name).is_dir():
+            continue
+        try:
+            checkpoint = _read(run_dir / name, device)
+        except OtherFormatError as error:
+            raise OtherFormatError(f"{run_dir / name}: {error}") from error
+        except (ModelFileError, OSError, ValueError, safetensors.SafetensorError) as error:
+            reason = problem(error) if isinstance(error, OSError) else str(error)
+            faults[name] = " ".join(reason.split())
+            continue
+        if LAST in faults:
+            damaged = run_dir / DAMAGED
+            shutil.rmtree(damaged, ignore_errors=True)
+            (run_dir / LAST).rename(damaged)
+            logger.warning(
+                "%s: the save is damaged: %s; going on from the one before it, and the damaged one "
+                "is %s now",
+                run_dir / LAST,
+                faults[LAST],
+                damaged,
+            )
+        return checkpoint
+    if faults:
+        told = "; ".join(
+            f"{run_dir / name}: the save is damaged: {faults[name]}" for name in faults
         )
-    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise RunDirectoryError(f"{folder}: the save is damaged: {error}") from error
+        raise RunDirectoryError(f"{told}; no whole one is left to go on from")
+    raise RunDirectoryError(f"{run_dir}: holds no save to go on from")
 
 
-def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    with atomic_write(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary)
+def _read(folder: Path, device: torch.device) -> Checkpoint:
+    """Raises ValueError and others for what is damaged."""
+    _check_sums(folder)
+    state = TrainingState.from_json(_read_text(folder / _STATE))
+    translator = load_translator(folder / _MODEL, device)
+    averages = folder / _AVERAGES
+    return Checkpoint(
+        translator,
+        _load_tensors(folder / _OPTIMIZER, device),
+        _load_tensors(averages, torch.device("cpu")) if averages.exists() else {},
+        state,
+    )
+
+
+def _check_sums(folder: Path) -> None:
+    """Raises ValueError, OtherFormatError for a save from before there were sums."""
+    if not (folder / _SUMS).exists():
+        TrainingState.from_json(_read_text(folder / _STATE))  # of the first format
+        raise ValueError(f"{_SUMS} is missing")
+    lines = _read_text(folder / _SUMS).split("\n")
+    found = [re.fullmatch(r"([0-9a-f]{64})  ([\w-][\w.-]*)", line) for line in lines[:-1]]
+    sums = {line[2]: line[1] for line in found if line}
+    # Of files that a later version adds, nothing has to be known.
+    whole = {_MODEL, _OPTIMIZER, _STATE} <= sums.keys() and lines[-1] == "" and all(found)
+    if not whole or ((folder / _AVERAGES).exists() and _AVERAGES not in sums):
+        raise ValueError(f"{_SUMS} is not what was written")
+    for name, digest in sums.items():
+        try:
+            found_digest = checksum(folder / name, "sha256")
+        except OSError as error:
+            raise ValueError(f"{name}: {error.strerror}") from error
+        if found_digest != digest:
+            raise ValueError(f"{name}: is not what was written, its sum differs")
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(_MAX_TEXT_BYTES)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name}: is not UTF-8") from error
 
 
 def _load_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
@@ -150,12 +177,14 @@ def _load_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]
 ) -> None:
-    """Give the optimizer back what it remembered of each parameter."""
-    for name, parameter in model.named_parameters():
-        remembered = {
-            key.removeprefix(f"{name}."): value
-            for key, value in tensors.items()
-            if key.rpartition(".")[0] == name
-        }
-        if remembered:
-            optimizer.state[parameter] = remembered
+    """Give the optimizer back what it remembered of each parameter.
+
+    Raises ValueError for what fits no parameter.
+    """
+    parameters = dict(model.named_parameters())
+    for full_name, tensor in tensors.items():
+        name, _, key = full_name.rpartition(".")
+        shape = parameters[name].shape if name in parameters else None
+        if shape is None or tensor.shape not in (shape, ()):
+            raise ValueError(f"{full_name} does not fit the model")
+        optimizer.state[parameters[name]][key] = tensor

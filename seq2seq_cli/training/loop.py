@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from seq2seq_cli.console import SHOWN_BY_BAR, SHOWN_BY_COMMAND, progress_bar
 from seq2seq_cli.data.batching import Batch
-from seq2seq_cli.errors import SeqError, TrainingError
+from seq2seq_cli.errors import Interrupted, SaveError, SeqError, TrainingError
+from seq2seq_cli.files import patiently, problem
 from seq2seq_cli.locate import BEST_MODEL
 from seq2seq_cli.model.model_file import TranslatorFile, save_translator
 from seq2seq_cli.model.scoring import corpus_losses, perplexity
 from seq2seq_cli.training.checkpoint import save_checkpoint
-from seq2seq_cli.training.meter import Meter
+from seq2seq_cli.training.meter import ADVICE, Meter
 from seq2seq_cli.training.metrics_log import Event, MetricsLog
 from seq2seq_cli.training.prefetch import prefetched
 from seq2seq_cli.training.stopping import StopRequest
@@ -28,9 +31,11 @@ OnValidation = Callable[[TranslatorFile, Event], Mapping[str, float]]
 
 
 def train(trainer: Trainer, run_dir: Path, on_validation: OnValidation, stop: StopRequest) -> None:
-    """Train until the plan is done, patience ends or `stop` is set; always ends with a save.
+    """Train until the plan is done, patience ends or `stop` is set, and save on the way and then.
 
-    Raises TrainingError when the loss stops being a number, Interrupted when `stop` was set.
+    Raises TrainingError when training has diverged, SaveError when its work cannot be written, and
+    Interrupted when `stop` was set: with the save of the step it came in, except for a validation,
+    which is given up and comes first when the training goes on.
     """
     loop = _Loop(trainer, run_dir, on_validation, stop)
     try:
@@ -56,83 +61,100 @@ class _Loop:
         self.stop = stop
         self.metrics = MetricsLog(run_dir / "metrics.jsonl", self.state.metrics_bytes)
         self.bar = progress_bar(trainer.plan.steps, " step", done=self.state.step)
-        self.meter = Meter()
+        self.meter = Meter(self.state, self.config.training.max_skipped_steps)
+        self.saved_step = self.state.step
+        self.saved_at = time.monotonic()
 
     def close(self) -> None:
         self.bar.close()
         self.metrics.close()
 
     def run(self) -> None:
-        state, trainer = self.state, self.trainer
-        # A stop may have come between the last step and its validation: that is made up for.
-        while not trainer.is_done or state.validated_step != state.step:
-            self._epoch()
+        state = self.state
+        try:
+            if not state.step:  # so that --resume always has something to go on from
+                self._save()
+            if self._validation_is_due():  # a stop came before it, or in it
+                self._validate()
+                self._save()
+            while not self.trainer.is_done:
+                self._epoch()
+        except Interrupted:
             self._save()
-            self.stop.raise_if_set()
+            raise
         if state.best_score is not None:
             metric = self.config.validation.metric
             logger.info("best %s: %.4g, at step %d", metric, state.best_score, state.best_step)
             logger.info("the best model is %s", self.run_dir / BEST_MODEL)
 
     def _epoch(self) -> None:
-        """What is left of an epoch, up to its end, the training's or a stop."""
-        state, trainer = self.state, self.trainer
-        epoch = state.epoch
+        """What is left of an epoch, up to its end or the training's."""
+        trainer, epoch = self.trainer, self.state.epoch
         self.bar.set_description(self._epoch_name(epoch))
         batches = trainer.epoch_batches(epoch)
         trainer.num_batches = len(batches)
-        with prefetched(trainer.batches_left(batches)) as ahead:
-            while state.batch < len(batches) and not trainer.is_done and not self.stop.is_set:
-                self._step(next(ahead), epoch)
-        if self.stop.is_set:
-            return
-        is_over = state.batch == len(batches)
-        if is_over:
-            state.epoch, state.batch = epoch + 1, 0
-        if trainer.is_done and self.meter.num_tokens:
-            self._log_step(epoch)
-        is_due = trainer.is_done or (is_over and self.config.validation.every == "epoch")
-        if is_due and state.validated_step != state.step:
-            self._validate(epoch)
+        with prefetched(trainer.steps_left(batches)) as ahead:
+            for of_step in ahead:
+                self._step(of_step)
+                if trainer.is_done:
+                    return
 
-    def _step(self, batch: Batch, epoch: int) -> None:
-        """One update, and what is due after it."""
-        state, training, every = self.state, self.config.training, self.config.validation.every
+    def _step(self, batches: Sequence[Batch]) -> None:
+        """One update, and what is due after it. Raises Interrupted when a signal came."""
+        state, training = self.state, self.config.training
         begin = time.perf_counter()
-        self.meter.add(self.trainer.train_step(batch))
-        log_is_due = state.step % training.log_every == 0 or self.trainer.is_done
+        self.meter.add(self.trainer.train_step(*batches))
+        log_is_due = state.step % training.log_every == 0
         if log_is_due:
             self.meter.wait_for_device()
         spent = time.perf_counter() - begin
-        self.meter.seconds += spent
+        state.logged_seconds += spent
         state.seconds += spent
+        if state.batch == self.trainer.num_batches:
+            state.epoch, state.batch = state.epoch + 1, 0
         self.bar.update()
-        if log_is_due:
-            self._log_step(epoch)
-        if isinstance(every, int) and state.step % every == 0:
-            self._validate(epoch)
+        if log_is_due or self.trainer.is_done:
+            self._log_step()
+        self.stop.raise_if_set()
+        is_due = self._validation_is_due()
+        if is_due:
+            self._validate()
+        minutes = training.save_every_minutes
+        is_late = minutes is not None and time.monotonic() - self.saved_at >= minutes * 60
+        if is_due or is_late or state.step % training.save_every == 0:
             self._save()
-        elif state.step % training.save_every == 0:
-            self._save()
+        self.stop.raise_if_set()
 
-    def _validate(self, epoch: int) -> None:
-        """Measure, keep the model if it is the best so far, count towards patience."""
-        self._settle()
-        self.trainer.average.before_validation()
-        with self.trainer.average.applied():
-            begin = time.perf_counter()
-            self._take(self._measured(epoch))
-            self.state.validation_seconds += time.perf_counter() - begin
+    def _validation_is_due(self) -> bool:
+        state, every = self.state, self.config.validation.every
+        if state.validated_step == state.step:
+            return False
+        is_time = state.batch == 0 if every == "epoch" else state.step % every == 0
+        return is_time or self.trainer.is_done
 
-    def _measured(self, epoch: int) -> Event:
+    def _validate(self) -> None:
+        """Measure, keep the model if it is the best so far, count towards patience.
+
+        Raises Interrupted when a signal comes while it measures: then nothing has changed."""
+        self.meter.settle()
+        self._check_weights()
+        begin = time.perf_counter()
+        with self.trainer.average.validating():
+            with self.stop.at_once():
+                event = self._measured()
+            self._take(event)
+        self.state.validation_seconds += time.perf_counter() - begin
+
+    def _measured(self) -> Event:
         """What the weights as they are come to."""
         state, trainer = self.state, self.trainer
+        tokens = state.train_tokens
         event: Event = {
             "event": "valid",
             "step": state.step,
-            "epoch": epoch,
+            "epoch": self._epoch_of_step,
             "seconds": state.seconds,
-            "train_loss": state.train_loss_sum / state.train_tokens,
+            "train_loss": state.train_loss_sum / tokens if tokens else math.nan,
         }
         if len(trainer.data.valid.pairs):
             losses = corpus_losses(trainer.model, trainer.valid_batches(), trainer.device)
@@ -152,8 +174,9 @@ class _Loop:
         schedule = self.config.training.learning_rate_schedule
         is_best = state.take_score(event[metric], metric, schedule)
         if is_best:
-            save_translator(self.run_dir / BEST_MODEL, self.trainer.translator)
-        self.metrics.append(event)
+            translator, best = self.trainer.translator, self.run_dir / BEST_MODEL
+            self._write(lambda: save_translator(best, translator))
+        self._write(lambda: self.metrics.append(event))
         figures = (
             "validation: loss {loss:.3f}, perplexity {perplexity:.2f}, "
             "free-running {free_running_perplexity:.2f}"
@@ -168,61 +191,79 @@ class _Loop:
         )
 
     def _save(self) -> None:
-        """Write last/; weights that are no numbers never take the place of good ones."""
-        self._settle()
+        """Write last/."""
+        self.meter.settle()
+        self._check_weights()
         trainer, state = self.trainer, self.state
         state.metrics_bytes = self.metrics.num_bytes
         averages = trainer.average.tensors()
-        save_checkpoint(self.run_dir, trainer.translator, trainer.optimizer, averages, state)
+        self._write(
+            lambda: save_checkpoint(
+                self.run_dir, trainer.translator, trainer.optimizer, averages, state
+            )
+        )
+        self.saved_step, self.saved_at = state.step, time.monotonic()
         logger.debug("saved %s at step %d", self.run_dir / "last", state.step)
 
-    def _settle(self) -> None:
-        """Count the loss of the steps since the last call.
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            patiently(write)
+        except OSError as error:
+            raise SaveError(f"{problem(error)}; {self._where_it_goes_on()}") from error
 
-        Raises TrainingError when one had no finite loss or gradient (which spoils the weights in
-        that very step)."""
-        loss_sum, num_tokens, is_finite = self.meter.settle()
-        self.state.train_loss_sum += loss_sum
-        self.state.train_tokens += num_tokens
-        if not is_finite:
+    def _check_weights(self) -> None:
+        """Weights that are no numbers never take the place of good ones. Raises TrainingError."""
+        finite = [parameter.isfinite().all() for parameter in self.trainer.model.parameters()]
+        if not torch.stack(finite).all():
             raise TrainingError(
-                f"the loss or its gradient is no number by step {self.state.step}: training has "
-                "diverged; lower training.optimizer.learning_rate or set "
-                "training.gradient_clip_norm"
+                f"some weights are no numbers after step {self.state.step}: training has diverged; "
+                f"{ADVICE}; {self._where_it_goes_on()}"
             )
 
-    def _log_step(self, epoch: int) -> None:
-        self._settle()
-        meter, last = self.meter, self.meter.last
+    def _where_it_goes_on(self) -> str:
+        if not self.saved_step:
+            return "nothing was saved so far"
+        return f"the save of step {self.saved_step} is whole, and --resume goes on from there"
+
+    def _log_step(self) -> None:
+        self.meter.settle()
+        state, last, epoch = self.state, self.meter.last, self._epoch_of_step
         assert last is not None
-        loss = meter.loss_sum / meter.num_tokens
+        # Of steps that were all skipped, there is no loss.
+        loss = state.logged_loss_sum / state.logged_tokens if state.logged_tokens else math.nan
+        rate = state.logged_tokens / state.logged_seconds
         event: Event = {
             "event": "train",
-            "step": self.state.step,
+            "step": state.step,
             "epoch": epoch,
-            "seconds": self.state.seconds,
+            "seconds": state.seconds,
             "loss": loss,
             "perplexity": perplexity(loss),
-            "target_tokens_per_second": meter.num_tokens / meter.seconds,
+            "target_tokens_per_second": rate,
             "learning_rate": last.learning_rate,
             "gradient_norm": last.gradient_norm.item(),
             "teacher_forcing_ratio": last.teacher_forcing_ratio,
         }
-        meter.clear()
-        self.metrics.append(event)
-        self.bar.set_postfix_str(
-            f"loss {loss:.3f}, ppl {event['perplexity']:.1f}, "
-            f"{event['target_tokens_per_second']:,.0f} tokens/s"
-        )
+        if state.skipped_steps:
+            event["skipped_steps"] = state.skipped_steps
+        self.meter.clear()
+        self._write(lambda: self.metrics.append(event))
+        figures = f"loss {loss:.3f}, ppl {event['perplexity']:.1f}, {rate:,.0f} tokens/s"
+        self.bar.set_postfix_str(figures)
         logger.info(
             "%s, step %d: loss %.3f, perplexity %.2f, %s tokens/s",
             self._epoch_name(epoch),
-            self.state.step,
+            state.step,
             loss,
             event["perplexity"],
-            f"{event['target_tokens_per_second']:,.0f}",
+            f"{rate:,.0f}",
             extra=SHOWN_BY_BAR,
         )
+
+    @property
+    def _epoch_of_step(self) -> int:
+        """Of the last step; the state names that of the next one."""
+        return self.state.epoch if self.state.batch else self.state.epoch - 1
 
     def _epoch_name(self, epoch: int) -> str:
         total = self.config.training.epochs

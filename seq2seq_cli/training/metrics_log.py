@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +18,22 @@ class MetricsLog:
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
         """keep_bytes: how much of an existing file belongs to the past of this training."""
-        self._file = path.open("ab")
-        self._file.truncate(min(keep_bytes, path.stat().st_size))
-        self._file.seek(0, 2)
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        self.num_bytes = min(keep_bytes, path.stat().st_size)
+        self._file.truncate(self.num_bytes)
 
     def append(self, event: Event) -> None:
+        """Raises OSError, and nothing of the event is in the file then."""
         rounded = {
             key: float(f"{value:.7g}") if isinstance(value, float) else value
             for key, value in event.items()
         }
-        self._file.write((json_line(rounded) + "\n").encode())
-        self._file.flush()
-
-    @property
-    def num_bytes(self) -> int:
-        return self._file.tell()
+        line = (json_line(rounded) + "\n").encode()
+        self._file.truncate(self.num_bytes)  # of what an attempt that failed has left
+        if self._file.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        self.num_bytes += len(line)
 
     def close(self) -> None:
         self._file.close()

@@ -21,6 +21,19 @@ def clip_gradients(model: Seq2Seq, limit: float) -> torch.Tensor:
     return norm
 
 
+def step_if(is_finite: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """An update, or none where the gradients are no numbers: those would spoil all weights.
+
+    is_finite: a boolean. A GPU heeds it by itself, as it does for torch's GradScaler: asking it
+    would make Python wait for it at every step.
+    """
+    if is_finite.device.type == "cuda":
+        optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
+    elif not is_finite:
+        return
+    optimizer.step()
+
+
 def make_optimizer(config: OptimizerConfig, model: Seq2Seq) -> torch.optim.Optimizer:
     """The configured optimizer, in torch's fused form (one pass over each parameter)."""
     parameters = list(model.parameters())

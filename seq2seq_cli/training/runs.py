@@ -12,18 +12,25 @@ from seq2seq_cli.config import Config
 from seq2seq_cli.config_file import changed_keys, dump_config, load_config
 from seq2seq_cli.data.preparation import PreparedData, prepare
 from seq2seq_cli.data.pretrained import read_pretrained
-from seq2seq_cli.errors import ConfigError, DataError, RunDirectoryError
-from seq2seq_cli.files import write_text
-from seq2seq_cli.locate import BEST_MODEL
+from seq2seq_cli.errors import ConfigError, DataError, ModelFileError, RunDirectoryError
+from seq2seq_cli.files import patiently, write_text
+from seq2seq_cli.locate import BEST_MODEL, config_of_run
+from seq2seq_cli.model.model_file import load_translator, save_translator
 from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
 from seq2seq_cli.randomness import derived_seed
-from seq2seq_cli.training.checkpoint import load_checkpoint, restore_optimizer
+from seq2seq_cli.training.checkpoint import (
+    DAMAGED,
+    FOLDERS,
+    LAST,
+    PREVIOUS,
+    load_checkpoint,
+    restore_optimizer,
+)
 from seq2seq_cli.training.trainer import Trainer
 
 logger = logging.getLogger("seq2seq")
 
 _FILES = ("config.yaml", BEST_MODEL, "metrics.jsonl", "curves.png", "train.log")
-_FOLDERS = ("last", "last.new", "last.previous")
 
 # What a run cannot change on the way: the weights would not fit, or the place where training
 # stands would mean another batch.
@@ -33,6 +40,7 @@ _FIXED = (
     "seed",
     "training.batch_size",
     "training.batch_unit",
+    "training.accumulate",
     "training.optimizer.kind",
     "training.averaging.kind",
     "validation.metric",
@@ -74,7 +82,7 @@ def _begin_with_pretrained(model: Seq2Seq, config: Config, data: PreparedData) -
 
 def check_is_free(run_dir: Path) -> None:
     """Raises RunDirectoryError when the folder holds a run."""
-    if any((run_dir / name).exists() for name in (*_FILES, *_FOLDERS)):
+    if any((run_dir / name).exists() for name in (*_FILES, *FOLDERS)):
         raise RunDirectoryError(
             f"{run_dir} holds a run already; --resume goes on with it, --overwrite replaces it, "
             "--run-dir puts the new one elsewhere"
@@ -82,13 +90,15 @@ def check_is_free(run_dir: Path) -> None:
 
 
 def begin_run(run_dir: Path, config: Config) -> None:
-    """Make the folder with config.yaml in it; a run that was there is gone."""
+    """Make the folder with config.yaml in it; a run that was there is gone. Raises OSError."""
+    # The saves first: what is left, if this is where it ends, is no run to go on with.
+    for name in FOLDERS:
+        shutil.rmtree(run_dir / name, ignore_errors=True)
     for name in _FILES:
         (run_dir / name).unlink(missing_ok=True)
-    for name in _FOLDERS:
-        shutil.rmtree(run_dir / name, ignore_errors=True)
+    _tidy(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / "config.yaml", dump_config(config))
+    patiently(lambda: write_text(run_dir / "config.yaml", dump_config(config)))
 
 
 def resumed_trainer(
@@ -96,12 +106,10 @@ def resumed_trainer(
 ) -> Trainer:
     """A trainer that goes on from the last save in `run_dir`, with `config` from now on.
 
-    Raises RunDirectoryError when there is no save, ConfigError when the config changes what cannot
-    be changed.
+    Raises RunDirectoryError when there is no save, or none that is whole, DataError when the data
+    is not what it was, ConfigError when the config changes what cannot be changed.
     """
-    if not (run_dir / "config.yaml").is_file():
-        raise RunDirectoryError(f"{run_dir}: holds no run to go on with")
-    changes = changed_keys(load_config(str(run_dir / "config.yaml")), config)
+    changes = changed_keys(load_config(str(config_of_run(run_dir))), config)
     refused = [key for key in changes if key.startswith(_FIXED)]
     if refused:
         raise ConfigError(
@@ -112,14 +120,70 @@ def resumed_trainer(
         )
     for key, (before, after) in changes.items():
         logger.info("%s: from now on %s, was %s", key, after, before)
+    if _is_unsaved(run_dir):
+        logger.info("%s: nothing was saved yet, so that it begins at the first step", run_dir)
+        trainer = new_trainer(config, device, precision)
+    else:
+        trainer = _trainer_of_save(run_dir, config, device, precision)
+    _tidy(run_dir)
+    patiently(lambda: write_text(run_dir / "config.yaml", dump_config(config)))
+    return trainer
+
+
+def _tidy(run_dir: Path) -> None:
+    """Remove what a killed process was writing."""
+    for name in _FILES:
+        for path in run_dir.glob(f".{name}.*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _is_unsaved(run_dir: Path) -> bool:
+    """Whether the run ended before its first save, which is made before the first step."""
+    kept = (LAST, PREVIOUS, DAMAGED, BEST_MODEL)
+    metrics = run_dir / "metrics.jsonl"
+    nothing_logged = not metrics.exists() or not metrics.stat().st_size
+    return nothing_logged and not any((run_dir / name).exists() for name in kept)
+
+
+def _trainer_of_save(
+    run_dir: Path, config: Config, device: torch.device, precision: torch.dtype
+) -> Trainer:
     saved = load_checkpoint(run_dir, device)
+    inside, wanted = saved.translator.config, config.for_translator()
+    if (inside.data, inside.model) != (wanted.data, wanted.model):
+        raise RunDirectoryError(f"{run_dir}: its save is one of another config than its own")
     model = saved.translator.model
     data = prepare(config.data, (saved.translator.source, saved.translator.target))
+    digests = data.digests()
+    changed = [name for name in digests if digests[name] != saved.state.data_digests.get(name)]
+    if changed:
+        names = {"train": "training", "valid": "validation"}
+        raise DataError(
+            f"{run_dir}: the {' and '.join(names[name] for name in changed)} data is not what it "
+            "was when the run began, and going on would mix the two: put it back, or train anew "
+            "with --run-dir or --overwrite"
+        )
     trainer = Trainer(config, data, model, device, precision, saved.state)
-    restore_optimizer(trainer.optimizer, model, saved.optimizer)
     try:
+        restore_optimizer(trainer.optimizer, model, saved.optimizer)
         trainer.average.restore(saved.averages)
     except ValueError as error:
-        raise RunDirectoryError(f"{run_dir}: the averages saved are damaged: {error}") from error
-    write_text(run_dir / "config.yaml", dump_config(config))
+        raise RunDirectoryError(f"{run_dir}: the save is damaged: {error}") from error
+    if saved.state.best_score is not None:
+        _mend_best(trainer, run_dir)
     return trainer
+
+
+def _mend_best(trainer: Trainer, run_dir: Path) -> None:
+    """Where the best model is lost, the save's is the best there is, until the next validation."""
+    path = run_dir / BEST_MODEL
+    try:
+        load_translator(path, torch.device("cpu"))
+    except ModelFileError as error:
+        logger.warning(
+            "%s; the model of the save, at step %d, takes its place until the next validation",
+            *(error, trainer.state.step),
+        )
+        trainer.state.best_score = None
+        with trainer.average.applied():
+            patiently(lambda: save_translator(path, trainer.translator))

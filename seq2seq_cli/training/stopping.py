@@ -14,11 +14,25 @@ _STDERR = 2
 _REQUEST_TAKEN = "\nwarning: {}: {}; once more ends at once\n"
 
 
+class _StopNow(KeyboardInterrupt):
+    """A signal within `StopRequest.at_once`: no library takes it for an error of its own."""
+
+
 class StopRequest:
     """Set by a signal; a second Ctrl-C no longer waits."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.is_hurried = False
+        """A second signal came."""
+        self._ends_at_once = False
+
+    def take(self, number: int) -> None:
+        """Note a signal. Raises KeyboardInterrupt where nothing waits for it."""
+        if self.is_set:
+            self.is_hurried = True
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
 
     @property
     def is_set(self) -> bool:
@@ -29,25 +43,30 @@ class StopRequest:
         if self.signal is not None:
             raise Interrupted(self.signal)
 
+    def end_if_at_once(self) -> None:
+        """What a signal does within `at_once`."""
+        if self._ends_at_once:
+            raise _StopNow
 
-@contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Inside the block, SIGTERM is an exception as Ctrl-C is: what is temporary gets removed."""
-    is_received = False
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside the block, nothing waits for a signal's sake: what the block does can be done
+        anew.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal is_received
-        is_received = True
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if is_received:
-            # Raised in the middle of a library, it may have come out of it as anything, or not.
-            raise Interrupted(signal.SIGTERM, "interrupted")
+        Raises Interrupted when a signal came, even if a library made something else of it.
+        """
+        try:
+            self._ends_at_once = True
+            try:
+                self.raise_if_set()
+                yield
+            finally:
+                self._ends_at_once = False
+        except BaseException:
+            if not self.is_hurried:
+                self.raise_if_set()
+            raise
+        self.raise_if_set()
 
 
 @contextmanager
@@ -61,13 +80,13 @@ def stop_on_signals(
     request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if request.is_set:
-            raise KeyboardInterrupt
-        request.signal = signal.Signals(number)
+        request.take(number)
         # A handler runs wherever the program is, in the middle of a log line too: a logger's
         # buffers may not be entered twice, the file below them may. train.log tells of the end.
         with suppress(OSError):
-            os.write(_STDERR, _REQUEST_TAKEN.format(request.signal.name, answer).encode())
+            name = signal.Signals(number).name
+            os.write(_STDERR, _REQUEST_TAKEN.format(name, answer).encode())
+        request.end_if_at_once()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

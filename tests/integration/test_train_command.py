@@ -60,8 +60,16 @@ DRY_RUN_KEYS = {
     "device",
     "precision",
 }
-RUN_FILES = ["best.safetensors", "config.yaml", "curves.png", "last", "metrics.jsonl", "train.log"]
-SAVE_FILES = ["model.safetensors", "optimizer.safetensors", "state.json"]
+RUN_FILES = [
+    "best.safetensors",
+    "config.yaml",
+    "curves.png",
+    "last",
+    "last.previous",
+    "metrics.jsonl",
+    "train.log",
+]
+SAVE_FILES = ["SHA256SUMS", "model.safetensors", "optimizer.safetensors", "state.json"]
 
 
 def settings(*values: str) -> list[str]:
@@ -437,7 +445,42 @@ def test_resume_of_a_finished_run_is_done_at_once(own: Trained) -> None:
 def test_resume_without_a_run_is_refused(data_dir: Path) -> None:
     before = snapshot(data_dir)
     assert_refused(train(data_dir, "--resume"), "runs/tiny")
+    result = call_command("train", "--resume", "--run-dir", "runs/tiny", cwd=data_dir)
+    assert_refused(result, "runs/tiny: holds no run to go on with")
     assert snapshot(data_dir) == before
+
+
+def test_resume_needs_only_the_run_directory(own: Trained, empty_dir: Path) -> None:
+    """From anywhere, with changes or without."""
+    words = ("train", "--resume", "--run-dir", own.run_dir)
+    result = call_command(*words, *ONE_MORE_EPOCH, cwd=empty_dir)
+    assert result.code == 0, result.err
+    assert f"going on from step {STEPS} of epoch {EPOCHS + 1}" in result.err
+    assert f"training.epochs: from now on {EPOCHS + 1}.0, was {EPOCHS}.0" in result.err
+    again = call_command(*words, cwd=empty_dir)
+    assert again.code == 0
+    assert "this training is finished; training.epochs has ended it" in again.err
+    assert load_config(str(own.run_dir)).training.epochs == EPOCHS + 1
+
+
+def test_a_config_is_needed_without_a_run_to_go_on_with(empty_dir: Path) -> None:
+    for words in ([], ["--run-dir", "x"], ["--resume"], ["--overwrite", "--run-dir", "x"]):
+        assert_refused(call_command("train", *words, cwd=empty_dir), "--config FILE|NAME")
+
+
+def test_what_was_said_before_the_run_began_is_in_its_log(data_dir: Path) -> None:
+    """And what was told on a resume that came to nothing is not."""
+    (data_dir / "train.de").write_text("\nhallo\n" + "ja\n" * 30, encoding="utf-8")
+    (data_dir / "train.en").write_text("x\nhello\n" + "yes\n" * 30, encoding="utf-8")
+    assert train(data_dir, *SHORT).code == 0
+    log = data_dir / "runs/tiny/train.log"
+    before = log.read_text(encoding="utf-8")
+    assert "training data: dropped 1 pairs with an empty side" in before
+    assert_refused(train(data_dir, "--resume", "--set", "seed=3"))
+    assert log.read_text(encoding="utf-8") == before
+    more = settings("training.max_steps=4", "training.log_every=1")
+    assert train(data_dir, "--resume", *more).code == 0
+    assert "training.max_steps: from now on 4, was 3" in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -461,24 +504,6 @@ def test_resume_refuses_what_cannot_change(own: Trained, key: str, before: str, 
 def test_resume_names_each_change_that_is_refused(own: Trained) -> None:
     result = train(own.folder, "--resume", *settings("seed=2", "model.tied_embeddings=target"))
     assert_refused(result, "seed", "model.tied_embeddings", num_errors=2)
-
-
-@pytest.mark.parametrize("name", SAVE_FILES)
-def test_resume_from_a_damaged_save_is_refused(own: Trained, name: str) -> None:
-    path = own.run_dir / "last" / name
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    before = snapshot(own.folder)
-    result = train(own.folder, "--resume", *ONE_MORE_EPOCH)
-    assert_refused(result, "runs/tiny/last")
-    assert snapshot(own.folder) == before
-
-
-def test_resume_takes_the_save_before_where_a_crash_left_no_other(own: Trained) -> None:
-    (own.run_dir / "last").rename(own.run_dir / "last.previous")
-    (own.run_dir / "last.new").mkdir()
-    result = train(own.folder, "--resume", *ONE_MORE_EPOCH)
-    assert result.code == 0, result.err
-    assert names(own.run_dir) == RUN_FILES
 
 
 # ---------------------------------------------------------------- stopping
@@ -523,7 +548,8 @@ def test_signal_saves_and_the_training_goes_on_from_there(
     assert "--resume" in stopped.errors[0]
     run_dir = data_dir / "runs" / "tiny"
     assert names(run_dir / "last") == SAVE_FILES
-    assert not [name for name in names(run_dir) if name.endswith((".tmp", ".new", ".previous"))]
+    assert not {"last.new", ".lock"} & set(names(run_dir))
+    assert not [name for name in names(run_dir) if name.endswith(".tmp")]
     state = json.loads((run_dir / "last/state.json").read_text(encoding="utf-8"))
     assert [event["step"] for event in events(run_dir, "train")][-1] == state["step"] >= 20
 

@@ -87,6 +87,19 @@ def test_a_file_on_its_own_has_no_run(name: str) -> None:
     assert locate_one(name) == ModelLocation(Path(name), None)
 
 
+@pytest.mark.parametrize("has_config", [True, False])
+def test_a_save_of_a_run_holds_a_model_too(has_config: bool) -> None:
+    run_dir = make_run("runs/a")
+    (run_dir / "last").mkdir()
+    (run_dir / "last" / "model.safetensors").touch()
+    if has_config:
+        (run_dir / "config.yaml").touch()
+    found = locate_one("runs/a/last")
+    assert found == ModelLocation(
+        run_dir / "last" / "model.safetensors", run_dir if has_config else None
+    )
+
+
 def test_a_run_here_comes_before_one_of_that_name_under_runs() -> None:
     make_run("runs/a")
     Path("a").mkdir()

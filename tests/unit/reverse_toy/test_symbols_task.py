@@ -483,7 +483,7 @@ def test_no_files_are_left_behind_by_a_training_that_fails(temporary: Path) -> N
     task = tiny_task(learning_rate=1e38)
     with pytest.raises(
         TrainingError,
-        match=r"^by step \d .* is no number: lower learning_rate or set gradient_clip_norm$",
+        match=r"^by step \d+ .* is no number: lower learning_rate or set gradient_clip_norm$",
     ):
         task.train(lambda progress: None)
     assert list(temporary.iterdir()) == []

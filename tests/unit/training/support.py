@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +89,25 @@ def run(trainer: Trainer, folder: Path, scores: Scores | None = None) -> Path:
     return run_dir
 
 
-def run_until(trainer: Trainer, folder: Path, step: int, scores: Scores | None = None) -> Path:
-    """Train until SIGTERM comes in that step."""
+def run_until(
+    trainer: Trainer,
+    folder: Path,
+    step: int,
+    scores: Scores | None = None,
+    *,
+    resumed: bool = False,
+) -> Path:
+    """Train, from the start or on, until SIGTERM comes in that step."""
     run_dir = folder / "run"
-    begin_run(run_dir, trainer.config)
+    if not resumed:
+        begin_run(run_dir, trainer.config)
     stop = StopRequest()
     take_step = trainer.train_step
 
-    def stop_then(batch: Any) -> Any:
+    def stop_then(*batches: Any) -> Any:
         if trainer.state.step == step - 1:
             stop.signal = signal.SIGTERM
-        return take_step(batch)
+        return take_step(*batches)
 
     trainer.train_step = stop_then  # type: ignore[method-assign]
     with pytest.raises(Interrupted) as caught:
@@ -106,6 +115,14 @@ def run_until(trainer: Trainer, folder: Path, step: int, scores: Scores | None =
     assert caught.value.exit_code == 143
     assert trainer.state.step == step
     return run_dir
+
+
+def sum_up(folder: Path) -> None:
+    """Give a save the sums of the files that it has now: it is foreign then, not damaged."""
+    sums = folder / "SHA256SUMS"
+    sums.unlink(missing_ok=True)
+    lines = [f"{sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in folder.iterdir()]
+    sums.write_text("".join(lines))
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ from tests.unit.training.support import (
     assert_same_weights,
     run,
     run_until,
+    sum_up,
     tiny_config,
     tiny_trainer,
     weights,
@@ -122,7 +123,7 @@ def test_last_is_the_mean_of_the_weights_at_the_last_validations(kept: int, tmp_
             assert_close(dict(translator.model.state_dict()), expected)
             return super().__call__(translator, event)
 
-    trainer.train_step = remember  # type: ignore[method-assign]
+    trainer.train_step = remember  # type: ignore[assignment, method-assign]
     scores = Compare()
     run(trainer, tmp_path, scores)
     assert scores.steps == [2, 4, 6, 8, 10, 12]
@@ -205,7 +206,7 @@ def test_a_validation_that_fails_leaves_the_weights_as_they_were(tmp_path: Path)
         def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
             raise OSError("disk full")
 
-    trainer.train_step = remember  # type: ignore[method-assign]
+    trainer.train_step = remember  # type: ignore[assignment, method-assign]
     with pytest.raises(OSError, match="disk full"):
         run(trainer, tmp_path, Fail())
     assert_same_weights(weights(trainer), seen[-1])
@@ -407,12 +408,17 @@ def test_averages_that_are_damaged_or_foreign_are_named(
     averaging: dict[str, Any], fault: Any, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(trained[averaging["kind"]], tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "run" / "last" / "averages.safetensors"
-    fault(path, safetensors.torch.load_file(path))
+    last = tmp_path / "run" / "last"
+    shutil.rmtree(tmp_path / "run" / "last.previous")
+    fault(last / "averages.safetensors", safetensors.torch.load_file(last / "averages.safetensors"))
 
     config = tiny_config(trained[averaging["kind"]], **options(averaging))
-    with pytest.raises(RunDirectoryError, match=r"run.*: the (save is|averages saved are) damaged"):
+    with pytest.raises(RunDirectoryError, match=r"last: the save is damaged: averages"):
         resumed_trainer(tmp_path / "run", config, CPU, torch.float32)
+    if not (last / "averages.safetensors").is_dir():
+        sum_up(last)
+        with pytest.raises(RunDirectoryError, match=r"run.*: the save is damaged: "):
+            resumed_trainer(tmp_path / "run", config, CPU, torch.float32)
 
 
 def test_averages_that_nobody_asked_for_are_foreign(
@@ -421,9 +427,10 @@ def test_averages_that_nobody_asked_for_are_foreign(
     shutil.copytree(trained["none"], tmp_path, dirs_exist_ok=True)
     last = Path("run", "last", "averages.safetensors")
     shutil.copy(trained["ema"] / last, tmp_path / last)
+    sum_up(tmp_path / last.parent)
 
     config = tiny_config(trained["none"], **options(NONE))
-    with pytest.raises(RunDirectoryError, match="the averages saved are damaged: they do not fit"):
+    with pytest.raises(RunDirectoryError, match="the save is damaged: they do not fit"):
         resumed_trainer(tmp_path / "run", config, CPU, torch.float32)
 
 

@@ -111,7 +111,7 @@ def test_a_dry_run_takes_steps_from_the_middle_of_the_plan(
         ratios.append(result.teacher_forcing_ratio)
         return result
 
-    trainer.train_step = watch  # type: ignore[method-assign]
+    trainer.train_step = watch  # type: ignore[assignment, method-assign]
     result = dry_run(trainer)
 
     assert result.steps == 8  # two and a half times three batches

@@ -8,7 +8,7 @@ import pytest
 
 from seq2seq_cli.console import log_to
 from seq2seq_cli.errors import Interrupted
-from seq2seq_cli.training.stopping import interrupted_by_sigterm, stop_on_signals
+from seq2seq_cli.training.stopping import stop_on_signals
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
 
@@ -37,7 +37,8 @@ def test_signal_in_the_middle_of_a_log_line_writes_no_other_one(
     handler = _SignalWithinALine(number)
     logger.addHandler(handler)
     try:
-        with log_to(tmp_path / "train.log"), stop_on_signals() as stop:
+        with log_to(tmp_path / "train.log") as begin, stop_on_signals() as stop:
+            begin()
             logger.error("a line")
     finally:
         logger.removeHandler(handler)
@@ -63,30 +64,3 @@ def test_handlers_are_as_before_after_the_block() -> None:
     with stop_on_signals():
         assert [signal.getsignal(number) for number in NUMBERS] != before
     assert [signal.getsignal(number) for number in NUMBERS] == before
-
-
-def _library_ended_by_sigterm(error: type[BaseException] | None) -> None:
-    """Goes on after errors, and makes an error of its own, or nothing, of anything else."""
-    try:
-        signal.raise_signal(signal.SIGTERM)
-    except Exception:
-        return
-    except BaseException as interruption:
-        if error:
-            raise error from interruption
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemError, ImportError, None])
-def test_sigterm_interrupts_whatever_a_library_makes_of_it(
-    error: type[BaseException] | None,
-) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted, match=r"^interrupted$") as caught, interrupted_by_sigterm():
-        _library_ended_by_sigterm(error)
-    assert caught.value.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(SystemError, match="mine"), interrupted_by_sigterm():
-        raise SystemError("mine")

@@ -1,22 +1,31 @@
 """The training loop: what a step does, when it validates, saves, stops and goes on."""
 
 import math
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from seq2seq_cli.data import batching
 from seq2seq_cli.data.batching import Batch, pairs_batch
-from seq2seq_cli.errors import ConfigError, Interrupted, RunDirectoryError, TrainingError
+from seq2seq_cli.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    RunDirectoryError,
+    TrainingError,
+)
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
 from seq2seq_cli.training import runs
+from seq2seq_cli.training.checkpoint import load_checkpoint
 from seq2seq_cli.training.loop import train
 from seq2seq_cli.training.metrics_log import Event, read_metrics
-from seq2seq_cli.training.stopping import StopRequest
+from seq2seq_cli.training.stopping import StopRequest, stop_on_signals
 from seq2seq_cli.training.trainer import Trainer
 from tests.unit.training.support import (
     CPU,
@@ -24,6 +33,7 @@ from tests.unit.training.support import (
     assert_same_weights,
     run,
     run_until,
+    sum_up,
     tiny_config,
     tiny_trainer,
     weights,
@@ -270,7 +280,7 @@ def test_the_training_loss_is_the_mean_since_the_last_validation(tmp_path: Path)
         taken.append((result.loss_sum.item(), result.num_tokens))
         return result
 
-    trainer.train_step = remember  # type: ignore[method-assign]
+    trainer.train_step = remember  # type: ignore[assignment, method-assign]
     run_dir = run(trainer, tmp_path)
 
     valid = [e for e in read_metrics(run_dir / "metrics.jsonl") if e["event"] == "valid"]
@@ -505,8 +515,8 @@ def test_weights_that_are_no_numbers_never_replace_good_ones(
                 output.bias.fill_(math.nan)
         return take_step(batch)
 
-    trainer.train_step = spoil_step_five  # type: ignore[method-assign]
-    with pytest.raises(TrainingError, match=r"is no number by step [56]: .*learning_rate"):
+    trainer.train_step = spoil_step_five  # type: ignore[assignment, method-assign]
+    with pytest.raises(TrainingError, match=r"are no numbers after step 6: .*learning_rate"):
         run(trainer, tmp_path)
 
     assert not (tmp_path / "run" / "best.safetensors").exists()
@@ -535,13 +545,26 @@ def test_a_directory_without_a_save_cannot_be_resumed(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     with pytest.raises(RunDirectoryError, match="no run to go on with"):
         runs.resumed_trainer(tmp_path / "nothing", config, CPU, torch.float32)
-    runs.begin_run(tmp_path / "begun", config)
+    run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
+    for name in ("last", "last.previous"):
+        shutil.rmtree(run_dir / name)
     with pytest.raises(RunDirectoryError, match="no save to go on from"):
-        runs.resumed_trainer(tmp_path / "begun", config, CPU, torch.float32)
+        runs.resumed_trainer(run_dir, config, CPU, torch.float32)
+
+
+def test_a_run_that_ended_before_its_first_save_begins_anew(tmp_path: Path) -> None:
+    straight = tiny_trainer(tmp_path, epochs=1)
+    run(straight, tmp_path)
+    runs.begin_run(tmp_path / "begun", straight.config)
+    (tmp_path / "begun" / "last.new").mkdir()
+    resumed = runs.resumed_trainer(tmp_path / "begun", straight.config, CPU, torch.float32)
+    train(resumed, tmp_path / "begun", Scores(), StopRequest())
+    assert_same_weights(weights(straight), weights(resumed))
 
 
 def test_an_interrupted_swap_of_saves_is_survived(tmp_path: Path) -> None:
     run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
+    shutil.rmtree(run_dir / "last.previous")
     (run_dir / "last").rename(run_dir / "last.previous")
     (run_dir / "last.new").mkdir()
 
@@ -549,15 +572,307 @@ def test_an_interrupted_swap_of_saves_is_survived(tmp_path: Path) -> None:
 
     assert trainer.state.step == 8
     train(trainer, run_dir, Scores(), StopRequest())
-    assert sorted(path.name for path in run_dir.glob("last*")) == ["last"]
+    assert sorted(path.name for path in run_dir.glob("last*")) == ["last", "last.previous"]
 
 
-def test_a_damaged_save_is_named(tmp_path: Path) -> None:
+# ---------------------------------------------------------------- what may not be a number
+
+
+def test_a_step_without_numbers_changes_nothing_and_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = tiny_trainer(tmp_path, epochs=1)
+    seen: list[dict[str, Tensor]] = []
+    take_step = trainer.train_step
+    spoilt = {3, 4, 6}
+
+    def spoil(batch: Any) -> Any:
+        number = trainer.state.step + 1
+        handle = None
+        if number in spoilt:
+            bias = trainer.model.decoder.output.bias
+            handle = bias.register_hook(lambda gradient: gradient * math.inf)  # type: ignore[no-untyped-call]
+        result = take_step(batch)
+        if handle is not None:
+            handle.remove()
+        seen.append(weights(trainer))
+        return result
+
+    trainer.train_step = spoil  # type: ignore[assignment, method-assign]
+    with caplog.at_level("WARNING", logger="seq2seq"):
+        run_dir = run(trainer, tmp_path)
+    for number in range(2, 9):
+        same = all(torch.equal(seen[number - 2][name], seen[number - 1][name]) for name in seen[0])
+        assert same is (number in spoilt), number
+    assert trainer.state.step == 8
+    assert (trainer.state.skipped_steps, trainer.state.skipped_in_a_row) == (3, 0)
+    assert [line for line in caplog.messages if "skipped" in line] == [
+        f"step {step}: the loss or its gradient is no number: skipped, the weights are as they "
+        f"were ({count} so far)"
+        for count, step in enumerate(sorted(spoilt), 1)
+    ]
+    events = read_metrics(run_dir / "metrics.jsonl")
+    counts = [event.get("skipped_steps", 0) for event in events if event["event"] == "train"]
+    assert counts == [0, 0, 1, 2, 2, 3, 3, 3]
+    assert [event["loss"] is None for event in events[:8]] == [
+        number in spoilt for number in range(1, 9)
+    ]
+    assert math.isfinite(events[-1]["train_loss"])
+
+
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_too_many_steps_without_numbers_end_the_training(log_every: int, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, log_every=log_every, save_every=2, max_skipped_steps=3)
+    take_step = trainer.train_step
+
+    def spoil_from_four_on(batch: Any) -> Any:
+        if trainer.state.step == 3:
+            trainer.model.decoder.output.bias.register_hook(lambda gradient: gradient * math.nan)  # type: ignore[no-untyped-call]
+        return take_step(batch)
+
+    trainer.train_step = spoil_from_four_on  # type: ignore[assignment, method-assign]
+    with pytest.raises(TrainingError, match=r"in 3 steps in a row, up to step 6: .*learning_rate"):
+        run(trainer, tmp_path)
+    resumed = runs.resumed_trainer(tmp_path / "run", trainer.config, CPU, torch.float32)
+    assert resumed.state.step == 4
+    assert resumed.state.skipped_in_a_row == 1
+
+
+def test_a_gpu_leaves_out_the_step_by_itself() -> None:
+    """There, the optimizer is told by a tensor; on the CPU it takes it just so."""
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([parameter], fused=True)
+    for is_finite in (False, True):
+        before = parameter.detach().clone()
+        parameter.grad = torch.full((3,), 1.0 if is_finite else math.nan)
+        optimizer.found_inf = (~torch.tensor(is_finite)).float()  # type: ignore[attr-defined]
+        optimizer.step()
+        assert torch.equal(before, parameter.detach()) is not is_finite
+    assert optimizer.state[parameter]["step"] == 1
+
+
+# ---------------------------------------------------------------- batches in parts and together
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"loss_per": "sentence"},
+        {"teacher_forcing": {"ratio": 0.5, "per": "token"}},
+        {"teacher_forcing": {"ratio": 0.5}, "r_drop": 2.0, "model": {"dropout": 0.01}},
+    ],
+)
+def test_a_batch_without_room_is_read_in_parts(
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = {"model": {"dropout": 0.0}, "epochs": 1, **options}
+    whole, parts = tiny_trainer(tmp_path, **options), tiny_trainer(tmp_path, **options)
+    forward, sizes = type(parts.model).forward, []
+
+    def with_little_room(self: Any, batch: Batch, *arguments: Any, **more: Any) -> Any:
+        if self is parts.model:
+            sizes.append(len(batch.trg_ids))
+            if len(batch.trg_ids) > 5:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, batch, *arguments, **more)
+
+    monkeypatch.setattr(type(parts.model), "forward", with_little_room)
+    with caplog.at_level("WARNING", logger="seq2seq"):
+        for number, indices in enumerate(parts.epoch_batches(1)[:3]):
+            results = [
+                one.train_step(one.train_batch(indices, 1, number)) for one in (whole, parts)
+            ]
+            if not options.get("r_drop"):  # which draws other masks for other rows
+                torch.testing.assert_close(results[0].loss_sum, results[1].loss_sum)
+                torch.testing.assert_close(results[0].gradient_norm, results[1].gradient_norm)
+            assert results[0].num_tokens == results[1].num_tokens
+    assert sizes[:3] == [16, 8, 4]
+    assert max(sizes[3:]) <= 5  # what has no room is not tried again
+    assert [line for line in caplog.messages if "no memory for a whole batch" in line] == [
+        caplog.messages[0]
+    ]
+
+
+def test_single_pairs_without_room_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = tiny_trainer(tmp_path)
+
+    def no_room(*arguments: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(trainer.model), "forward", no_room)
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.train_step(first_batch(trainer))
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"model": {"dropout": 0.0}, "batch_size": 8, "accumulate": 2}
+    trainer = tiny_trainer(tmp_path, **options)
+    large = tiny_trainer(tmp_path, **{**options, "batch_size": 16, "accumulate": 1})
+    pairs = trainer.epoch_batches(1)[:2]
+    results = [
+        trainer.train_step(*(trainer.train_batch(one, 1, n) for n, one in enumerate(pairs))),
+        large.train_step(large.train_batch(np.concatenate(pairs), 1, 0)),
+    ]
+    torch.testing.assert_close(results[0].loss_sum, results[1].loss_sum)
+    torch.testing.assert_close(results[0].gradient_norm, results[1].gradient_norm)
+    assert (trainer.state.step, trainer.state.batch) == (1, 2)
+
+
+def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, batch_size=16, accumulate=3, epochs=2)  # of 8 batches
+    assert trainer.plan.steps == 6
+    events = read_metrics(run(trainer, tmp_path) / "metrics.jsonl")
+    assert [event["step"] for event in events if event["event"] == "valid"] == [3, 6]
+    assert trainer.state.step == 6
+    tokens = trainer.data.train.pairs.num_target_tokens
+    sizes = [
+        [sum(batch.num_target_tokens for batch in step) for step in trainer.steps_left(batches)]
+        for batches in [trainer.epoch_batches(3)]
+    ]
+    assert len(sizes[0]) == 3
+    assert sum(sizes[0]) == tokens
+
+
+# ---------------------------------------------------------------- going on
+
+
+def test_resumed_twice_over_with_everything_on_equals_never_stopped(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "epochs": 4,
+        "accumulate": 3,
+        "batch_size": 7,
+        "save_every": 2,
+        "log_every": 4,
+        "averaging": {"kind": "last", "checkpoints": 3},
+        "teacher_forcing": {"kind": "linear", "end": 0.3, "per": "token"},
+        "learning_rate_schedule": {"kind": "plateau", "patience": 0},
+        "r_drop": 1.0,
+        "label_smoothing": 0.1,
+        "data": {"tokenizer": {"kind": "bpe", "size": 60, "dropout": 0.3}},
+        "model": {
+            "decoder": INPUT_FEEDING,
+            "dropout": {"variational": True, "word": 0.1, "output": 0.1},
+        },
+        "validation": {"every": 5, "metric": "bleu"},
+    }
+    straight = tiny_trainer(tmp_path, **options)
+    run_dir = run(straight, tmp_path).rename(tmp_path / "straight")
+    assert straight.state.num_rate_drops > 0
+    trainer = tiny_trainer(tmp_path, **options)
+    for number, step in enumerate([3, 4, 5, 9, 10, 16, 17, 23]):
+        resumed_dir = run_until(trainer, tmp_path, step, resumed=number > 0)
+        trainer = runs.resumed_trainer(resumed_dir, trainer.config, CPU, torch.float32)
+        assert trainer.state.step == step
+    train(trainer, resumed_dir, Scores(), StopRequest())
+    for name in ("model", "optimizer", "averages"):
+        path = f"last/{name}.safetensors"
+        assert (run_dir / path).read_bytes() == (resumed_dir / path).read_bytes(), name
+    assert (run_dir / "best.safetensors").read_bytes() == (
+        resumed_dir / "best.safetensors"
+    ).read_bytes()
+    found = [
+        [
+            {key: value for key, value in event.items() if "second" not in key}
+            for event in read_metrics(folder / "metrics.jsonl")
+        ]
+        for folder in (run_dir, resumed_dir)
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("averaging", [{"kind": "none"}, {"kind": "ema"}, {"kind": "last"}])
+def test_a_stop_in_a_validation_gives_it_up_and_makes_it_again(
+    averaging: dict[str, Any], tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"epochs": 3, "averaging": averaging}
+    straight = tiny_trainer(tmp_path, **options)
+    expected = run(straight, tmp_path).rename(tmp_path / "straight")
+    trainer = tiny_trainer(tmp_path, **options)
+    run_dir = tmp_path / "run"
+    runs.begin_run(run_dir, trainer.config)
+
+    class Stop(Scores):
+        def __call__(self, translator: TranslatorFile, event: Event) -> dict[str, float]:
+            if event["step"] == 16:
+                signal.raise_signal(signal.SIGTERM)
+            return super().__call__(translator, event)
+
+    scores = Stop()
+    with pytest.raises(Interrupted) as caught, stop_on_signals() as stop:
+        train(trainer, run_dir, scores, stop)
+    assert caught.value.exit_code == 143
+    assert scores.steps == [8]
+    resumed = runs.resumed_trainer(run_dir, trainer.config, CPU, torch.float32)
+    assert (resumed.state.step, resumed.state.validated_step) == (16, 8)
+    again = Scores()
+    train(resumed, run_dir, again, StopRequest())
+    assert again.steps == [16, 24]
+    for name in ("last/model.safetensors", "best.safetensors"):
+        assert (expected / name).read_bytes() == (run_dir / name).read_bytes()
+    assert_same_weights(straight.average.tensors(), resumed.average.tensors())
+
+
+def test_data_that_has_changed_is_refused(tmp_path: Path) -> None:
     run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
-    (run_dir / "last" / "state.json").write_text("{")
+    config = tiny_config(tmp_path, epochs=2)
+    for name, word in (("train", "training"), ("valid", "validation")):
+        path = tmp_path / f"{name}.tsv"
+        before = path.read_text(encoding="utf-8")
+        path.write_text(before.replace("bread", "toast", 1), encoding="utf-8")
+        with pytest.raises(DataError, match=rf"run: the {word} data is not what it was"):
+            runs.resumed_trainer(run_dir, config, CPU, torch.float32)
+        path.write_text(before, encoding="utf-8")
+    runs.resumed_trainer(run_dir, config, CPU, torch.float32)
 
-    with pytest.raises(RunDirectoryError, match=r"last: the save is damaged"):
-        runs.resumed_trainer(run_dir, tiny_config(tmp_path), CPU, torch.float32)
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_best_model_that_is_lost_is_made_good(
+    is_lost: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"epochs": 2, "averaging": {"kind": "ema"}}
+    run_dir = run(tiny_trainer(tmp_path, epochs=1, averaging={"kind": "ema"}), tmp_path)
+    best = run_dir / "best.safetensors"
+    best.unlink() if is_lost else best.write_bytes(best.read_bytes()[:-9])
+    with caplog.at_level("WARNING", logger="seq2seq"):
+        config = tiny_config(tmp_path, **options)
+        trainer = runs.resumed_trainer(run_dir, config, CPU, torch.float32)
+    (line,) = caplog.messages
+    assert "best.safetensors" in line
+    assert "the model of the save, at step 8, takes its place" in line
+    with trainer.average.applied():
+        assert_same_weights(load_translator(best, CPU).model.state_dict(), weights(trainer))
+    train(trainer, run_dir, Scores(), StopRequest())
+    assert trainer.state.best_step == 16
+
+
+def test_another_machine_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
+    path = run_dir / "last" / "state.json"
+    path.write_text(path.read_text().replace('"threads": 1', '"threads": 64'))
+    sum_up(run_dir / "last")
+    with caplog.at_level("INFO", logger="seq2seq"):
+        config = tiny_config(tmp_path, epochs=1)
+        runs.resumed_trainer(run_dir, config, CPU, torch.float32)
+    assert [line for line in caplog.messages if "threads: 1 now, 64 before" in line]
+
+
+def test_saves_by_the_clock(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, epochs=1, save_every=1000, save_every_minutes=1e-9)
+    take_step, saved = trainer.train_step, []
+
+    def look(batch: Any) -> Any:
+        saved.append(load_checkpoint(tmp_path / "run", CPU).state.step)
+        return take_step(batch)
+
+    trainer.train_step = look  # type: ignore[assignment, method-assign]
+    run(trainer, tmp_path)
+    assert saved == list(range(8))
 
 
 def test_bfloat16_trains_close_to_float32(tmp_path: Path) -> None:
