@@ -28,7 +28,7 @@ from seq2seq_cli.config.data import DataConfig, ParallelFiles
 from seq2seq_cli.data import datasets
 from seq2seq_cli.data.corpus import expand, parallel_sources
 from seq2seq_cli.data.downloads import cache_path
-from seq2seq_cli.files import atomic_write, checksum
+from seq2seq_cli.files import atomic_write, checksum, sum_of_arrays
 
 logger = logging.getLogger("seq2seq")
 
@@ -108,7 +108,7 @@ def load(name: str) -> Arrays | None:
         with safetensors.safe_open(path, framework="pt") as file:
             wanted = (file.metadata() or {}).get(_SUM)
             arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
-        if wanted == _sum(arrays):
+        if wanted == sum_of_arrays(arrays, _SUM):
             with contextlib.suppress(OSError):
                 os.utime(path)  # those used last stay longest
             logger.debug("using the prepared data in %s", path)
@@ -130,7 +130,9 @@ def save(name: str, arrays: Arrays) -> None:
         path = _path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            safetensors.numpy.save_file(dict(arrays), temporary, metadata={_SUM: _sum(arrays)})
+            safetensors.numpy.save_file(
+                dict(arrays), temporary, metadata={_SUM: sum_of_arrays(arrays, _SUM)}
+            )
         _make_room(path)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         logger.debug("prepared data is not kept: %s", error)
@@ -148,14 +150,6 @@ def _make_room(newest: Path) -> None:
         num_bytes += files[path].st_size
         if num_bytes > MAX_BYTES:
             path.unlink(missing_ok=True)
-
-
-def _sum(arrays: Arrays) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
 
 
 def _code() -> str:

@@ -102,7 +102,8 @@ def _fetch_patiently(url: str, label: str, max_bytes: int, hint: str, not_found:
             return _fetch(url, label, max_bytes)
         except urllib.error.HTTPError as error:
             error.close()
-            problem = f"the server answers {error.code} {error.reason}"
+            reason = " ".join(str(error.reason).split())  # of endless redirects it has three lines
+            problem = f"the server answers {error.code} {reason}"
             if error.code == 404 and not_found:
                 hint = not_found
             if error.code < 500 and error.code != 429:  # 429: too many requests just now
@@ -129,12 +130,15 @@ def _fetch(url: str, label: str, max_bytes: int) -> bytes:
     data = bytearray()
     with _opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
         length: int | None = response.length
+        too_large = DownloadError(f"{url}: larger than {max_bytes:,} bytes; not fetched")
+        if length is not None and length > max_bytes:
+            raise too_large
         with progress_bar(length, "B", label) as bar:
             while chunk := response.read(1 << 16):
                 data += chunk
                 bar.update(len(chunk))
                 if len(data) > max_bytes:
-                    raise DownloadError(f"{url}: larger than {max_bytes:,} bytes; not fetched")
+                    raise too_large
     if length is not None and len(data) < length:
         raise ConnectionError(f"the connection ended after {len(data):,} of {length:,} bytes")
     return bytes(data)

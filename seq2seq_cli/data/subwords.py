@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import io
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
+from typing import Any
 
 import regex
 import sentencepiece
@@ -25,6 +27,13 @@ _ESCAPE = str.maketrans(_RESERVED)
 _UNESCAPE = str.maketrans({_SPACE: " ", **{new: old for old, new in _RESERVED.items()}})
 _UNKNOWN = "<unk>"
 
+# Fields of sentencepiece_model.proto, and what is in them here.
+_PIECE, _TRAINER, _NORMALIZER = 1, 2, 3
+_MODEL_TYPE = 3  # of the trainer
+_MODEL_TYPES = {"unigram": 1, "bpe": 2}
+# Of the normalizer: its name, its table, and three things that it does unless told otherwise.
+_IDENTITY: dict[int, int | bytes] = {1: b"identity", 2: b"", 3: 1, 4: 1, 5: 1}
+
 _UNIGRAM_ALPHA = 0.2  # Kudo 2018: how much likelier segmentations are preferred
 
 
@@ -36,15 +45,45 @@ class SubwordTokenizer:
     """
 
     def __init__(self, config: BpeTokenizer | UnigramTokenizer, model: bytes) -> None:
-        """Raises ModelFileError when the bytes are no sentencepiece model."""
+        """Raises ModelFileError when the bytes are no sentencepiece model as `learn` makes it."""
         self._config = config
         self._model = model
         if not model:  # sentencepiece takes it, and fails at the first use
             raise ModelFileError("the tokenizer inside is empty")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise ModelFileError(f"the tokenizer inside is damaged: {error}") from error
+            self._check()
+        # ValueError: a piece is no UTF-8. LookupError: the bytes are none of a protobuf.
+        except (RuntimeError, TypeError, ValueError, LookupError) as error:
+            raise ModelFileError("the tokenizer inside is damaged") from error
+
+    def _check(self) -> None:
+        processor, config = self._processor, self._config
+        num_pieces = processor.get_piece_size()
+        if num_pieces != config.size:
+            raise ModelFileError(
+                f"the tokenizer inside has {num_pieces:,} subwords, the config inside "
+                f"{config.size:,}"
+            )
+        parts = [field for field in _fields(self._model) if field[0] != _PIECE]
+        trainer, normalizer = (
+            [field for number, part in parts if number == wanted for field in _fields(part)]
+            for wanted in (_TRAINER, _NORMALIZER)
+        )
+        if dict(trainer).get(_MODEL_TYPE, 1) != _MODEL_TYPES[config.kind]:
+            raise ModelFileError(f"the tokenizer inside is of another kind than {config.kind}")
+        ids = list(range(num_pieces))
+        processor.id_to_piece(ids)  # fails where one is no text
+        special = [processor.unk_id(), processor.bos_id(), processor.eos_id(), processor.pad_id()]
+        is_ours = (
+            [number for number, _ in parts] == [_TRAINER, _NORMALIZER]
+            and all(_IDENTITY.get(number) == value for number, value in normalizer)
+            and special == [0, -1, -1, -1]
+            and not any(processor.is_control(ids))
+            and all(map(math.isfinite, processor.get_score(ids)))
+        )
+        if not is_ours:
+            raise ModelFileError("the tokenizer inside is not one that this program has learned")
 
     @classmethod
     def learn(
@@ -148,6 +187,32 @@ class SubwordTokenizer:
 
     def to_bytes(self) -> bytes:
         return self._model
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field of a protobuf message. Raises LookupError."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        key = varint()
+        kind = key & 7
+        if kind == 0:
+            yield key >> 3, varint()
+            continue
+        length = varint() if kind == 2 else {1: 8, 5: 4}[kind]
+        at += length
+        yield key >> 3, message[at - length : at]
 
 
 def _as_input(text: str, config: BpeTokenizer | UnigramTokenizer) -> str:

@@ -66,11 +66,13 @@ def learn_tokenizers(
 def load_tokenizer(config: TokenizerConfig, data: bytes, language: str | None = None) -> Tokenizer:
     """The configured tokenizer from what `to_bytes` gave, for the language with this code.
 
-    Raises ModelFileError when the bytes are no tokenizer, and when spaCy or its rules for the
+    Raises ModelFileError when the bytes are no such tokenizer, and when spaCy or its rules for the
     language are not there.
     """
     if isinstance(config, BpeTokenizer | UnigramTokenizer):
         return SubwordTokenizer(config, data)
+    if data:
+        raise ModelFileError(f"the tokenizer inside is of another kind than {config.kind}")
     try:
         return _rule_based(config, language)
     except ConfigError as error:

@@ -60,6 +60,8 @@ class Vocabulary:
             raise ModelFileError("the vocabulary inside is not UTF-8") from error
         if len({*words, *SPECIAL_TOKENS}) != len(words) + len(SPECIAL_TOKENS):
             raise ModelFileError("the vocabulary inside names a word twice")
+        if "" in words:
+            raise ModelFileError("the vocabulary inside holds an empty word")
         return cls(words)
 
 

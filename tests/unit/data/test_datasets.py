@@ -264,6 +264,14 @@ DAMAGED = {
     ),
     "wrong member": (zipped(("deu.txt", TEXT)), "holds fra.txt 0 times, not once"),
     "in a folder": (zipped(("x/fra.txt", TEXT)), "holds fra.txt 0 times, not once"),
+    "above the folder": (zipped(("../fra.txt", TEXT)), "holds fra.txt 0 times, not once"),
+    "anywhere": (zipped(("/tmp/fra.txt", TEXT)), "holds fra.txt 0 times, not once"),
+    "a zip inside": (zipped(("fra.zip", zipped(("fra.txt", TEXT)))), "holds fra.txt 0 times"),
+    "a folder of its name": (zipped(("fra.txt/", "")), "holds fra.txt 0 times, not once"),
+    "a link": (
+        zipped(("fra.txt", "/etc/passwd"), external_attr=0o120777 << 16),
+        "fra.txt, line 1: not a sentence, a tab and its translation",
+    ),
     "two members": (
         zipped(("fra.txt", TEXT), ("fra.txt", TEXT)),
         "holds fra.txt 2 times, not once",

@@ -47,6 +47,17 @@ def send_without_length(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(BODY)
 
 
+def send_without_end(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(BODY)
+
+
+PROMISE_MUCH = answer(b"", Content_Length=str(10**18))
+
+
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.shutdown(socket.SHUT_RDWR)
 
@@ -163,7 +174,26 @@ def test_passing_failures_are_tried_again(
             1,
             "redirects to ftp://127.0.0.1/file, which is not https",
         ),
+        (
+            answer(b"", 302, Location="HTTP://127.0.0.1/file"),
+            1,
+            "redirects to http://127.0.0.1/file, which is not https",
+        ),
+        (
+            answer(b"", 302, Location="file:///etc/passwd"),
+            1,
+            "cannot be fetched: the server answers 302 Found - Redirection to url "
+            "'file:///etc/passwd' is not allowed; hint",
+        ),
+        (
+            answer(b"", 302, Location="/again"),
+            5,
+            "cannot be fetched: the server answers 302 The HTTP server returned a redirect error "
+            "that would lead to an infinite loop. The last 30x error message was: Found; hint",
+        ),
         (answer(BODY * 2), 1, "larger than 300,000 bytes; not fetched"),
+        (send_without_end, 1, "larger than 300,000 bytes; not fetched"),
+        (PROMISE_MUCH, 1, "larger than 300,000 bytes; not fetched"),
         (
             answer(b"a login page"),
             1,

@@ -1,10 +1,15 @@
 """The model file: what goes in comes out, and nothing else is let in."""
 
+import functools
 import json
+import math
+import operator
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -17,8 +22,15 @@ from seq2seq_cli.config.model import ModelConfig
 from seq2seq_cli.data.subwords import SubwordTokenizer
 from seq2seq_cli.data.tokenizers import load_tokenizer
 from seq2seq_cli.data.vocabulary import TextCodec, Vocabulary
+from seq2seq_cli.decoding.translator import Translator
 from seq2seq_cli.errors import ModelFileError
-from seq2seq_cli.model.model_file import TranslatorFile, load_translator, save_translator
+from seq2seq_cli.model import model_file
+from seq2seq_cli.model.model_file import (
+    FORMAT_VERSION,
+    TranslatorFile,
+    load_translator,
+    save_translator,
+)
 from seq2seq_cli.model.seq2seq import Seq2Seq
 from tests.unit.model.support import (
     ARCHITECTURES,
@@ -253,45 +265,128 @@ def test_metadata_is_one_entry_of_sorted_json(tmp_path: Path) -> None:
     assert list(entries) == ["seq2seq"]
     metadata = json.loads(entries["seq2seq"])
     assert list(metadata) == sorted(metadata)
-    assert metadata["format_version"] == 1
+    assert list(metadata) == ["config", "format_version", "sha256", "vocabularies"]
+    assert metadata["format_version"] == 2
     assert metadata["vocabularies"] == "separate"
 
 
-def rewrite(path: Path, **changes: object) -> None:
-    """Save the file again with changed metadata or tensors (None: left out)."""
+def rewrite(path: Path, **changes: Any) -> None:
+    """Save the file again with changed metadata or tensors (None: left out), and without a sum."""
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = json.loads(file.metadata()["seq2seq"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del metadata["sha256"]
+    metadata["format_version"] = 1
     for key, value in changes.items():
-        if key in metadata:
-            metadata[key] = value
-        elif isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor):
             tensors[key] = value
-        else:
+        elif key in tensors:
             del tensors[key]
+        else:
+            metadata[key] = value
     safetensors.torch.save_file(tensors, path, metadata={"seq2seq": json.dumps(metadata)})
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"format_version": 2}, "has format version 2, this program reads 1"),
-        ({"config": {"data": {}, "modell": {}}}, "the config inside does not fit: modell"),
-        ({"config": None}, "the config inside does not fit"),
-        ({"model.decoder.output.bias": None}, "do not fit the config inside: decoder.output.bias"),
-        (
-            {"model.decoder.output.bias": torch.zeros(3)},
-            r"decoder.output.bias is torch.float32 \(3,\), it should be float32 \(19,\)",
-        ),
-        ({"model.decoder.output.bias": torch.zeros(19).half()}, "is torch.float16"),
-        ({"model.surplus": torch.zeros(1)}, "do not fit the config inside: surplus"),
-        ({"vocabulary.source": None}, "vocabulary.source is missing inside"),
-        ({"vocabulary.target": torch.tensor([120, 10, 120]).byte()}, "names a word twice"),
-        ({"vocabulary.target": torch.tensor([255]).byte()}, "is not UTF-8"),
-    ],
-)
+def text(data: bytes) -> torch.Tensor:
+    return torch.tensor(list(data), dtype=torch.uint8)
+
+
+def changed(place: str, value: object) -> dict[str, Any]:
+    """The config of `words_translator` with another value at a dotted key."""
+    config = words_translator().config.model_dump(mode="json")
+    *sections, key = place.split(".")
+    functools.reduce(operator.getitem, sections, config)[key] = value
+    return {"config": config}
+
+
+SUBWORDS = shared_bpe_translator().source.tokenizer.to_bytes()
+NEVER = "which no seq2seq has ever written"
+NOT_FINITE = r"some of the weights inside are no numbers: decoder\.output\.bias$"
+MISFITS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"format_version": 3},
+        "has format version 3, this program reads up to 2; a newer seq2seq has written it: "
+        "update with pip install --upgrade seq2seq-cli$",
+    ),
+    *(({"format_version": v}, f"version {v}, {NEVER}") for v in (0, -1, 1.0, True, 10**30)),
+    *(({"format_version": v}, NEVER) for v in ("1", None, [1], {"a": 1}, "9" * 9999)),
+    ({"format_version": 2}, "the sha256 inside is missing$"),
+    ({"format_version": 2, "sha256": 5}, "the checksum inside is none: 5$"),
+    ({"format_version": 2, "sha256": ""}, "the checksum inside is none: ''$"),
+    ({"format_version": 2, "sha256": "a" * 64}, "damaged: .* the checksum differs; copy it again$"),
+    ({"sha256": "a" * 64}, "the sha256 inside should not be there$"),
+    ({"more": 1}, "the more inside should not be there$"),
+    ({"m" * 9999: 1}, "the m{199}… inside should not be there$"),
+    ({"vocabularies": "shared"}, "the vocabularies inside do not fit the config inside$"),
+    ({"vocabularies": []}, "the vocabularies inside do not fit the config inside$"),
+    ({"config": {"data": {}, "modell": {}}}, "the config inside does not fit: modell"),
+    ({"config": {"data": {}, "m" * 9999: {}}}, "the config inside does not fit: m{199}…$"),
+    ({"config": None}, "the config inside does not fit: Input should be an object$"),
+    ({"config": []}, "the config inside does not fit: Input should be an object$"),
+    (changed("model.encoder.hidden_size", 10**12), r"model\.encoder\.hidden_size: .* 65536$"),
+    (changed("model.encoder.hidden_size", 1.0), r"model\.encoder\.hidden_size: .* integer$"),
+    (changed("model.encoder.num_layers", True), r"model\.encoder\.num_layers: .* integer$"),
+    (changed("model.encoder.num_layers", 10**9), r"model\.encoder\.num_layers: .* 64$"),
+    (changed("model.layer_norm", 1), r"model\.layer_norm: .* boolean$"),
+    (changed("name", "../x"), "the config inside does not fit: name"),
+    (changed("name", "\ud800"), "the config inside does not fit"),
+    (changed("decoding.beam_size", float("1e400")), "not a model file of this program$"),
+    (changed("decoding.beam_size", float("nan")), "not a model file of this program$"),
+    # Nothing of that size is made: it would not fit into this computer.
+    (
+        changed("model.decoder.embedding_dim", 65536),
+        r"is float32 \(.*, it should be float32 \(.*65536",
+    ),
+    (changed("model.encoder.num_layers", 64), r"model\.\S+ is missing$"),
+    (
+        {"model.decoder.output.bias": None},
+        r"config inside: model\.decoder\.output\.bias is missing$",
+    ),
+    (
+        {"model.decoder.output.bias": torch.zeros(3)},
+        r"decoder.output.bias is float32 \(3,\), it should be float32 \(19,\)",
+    ),
+    ({"model.decoder.output.bias": torch.zeros(19).half()}, r"bias is float16 \(19,\), it should"),
+    ({"model.decoder.output.bias": torch.zeros(19).bfloat16()}, r"bias is Bfloat16 \(19,\)"),
+    ({"model.decoder.output.bias": torch.zeros(19, dtype=torch.int32)}, r"bias is I32 \(19,\)"),
+    ({"model.decoder.output.bias": torch.zeros([1] * 999)}, r"bias is float32 \(1, 1, .*…, it"),
+    *(
+        ({"model.decoder.output.bias": torch.tensor([value, *[0.0] * 18])}, NOT_FINITE)
+        for value in (math.nan, math.inf, -math.inf)
+    ),
+    ({"model.surplus": torch.zeros(1)}, r"config inside: model\.surplus should not be there$"),
+    ({"vocabulary.more": text(b"a")}, r"config inside: vocabulary\.more should not be there$"),
+    ({"vocabulary.source": None}, "vocabulary.source inside is missing$"),
+    ({"vocabulary.source": torch.zeros(3)}, "vocabulary.source inside is missing$"),
+    ({"vocabulary.source": torch.zeros(3, 3).byte()}, "vocabulary.source inside is missing$"),
+    ({"vocabulary.target": text(b"x\nx")}, "names a word twice"),
+    ({"vocabulary.target": text(b"x\n<eos>")}, "names a word twice"),
+    ({"vocabulary.target": text(b"x\n\ny")}, "the vocabulary inside holds an empty word$"),
+    ({"vocabulary.target": text(b"x\n")}, "the vocabulary inside holds an empty word$"),
+    ({"vocabulary.target": text(b"\xff")}, "is not UTF-8"),
+    (
+        {"vocabulary.target": text(b"a\nb")},
+        r"weight is float32 \(19, .* it should be float32 \(6, ",
+    ),
+    (
+        changed("data.vocabulary.max_size", {"source": None, "target": 14}),
+        "the vocabulary inside has 15 words, the config inside 14$",
+    ),
+    ({"tokenizer.source": None}, "tokenizer.source inside is missing$"),
+    ({"tokenizer.source": text(SUBWORDS)}, "the tokenizer inside is of another kind than words$"),
+    (changed("data.tokenizer", {"kind": "bpe"}), "the tokenizer inside is empty$"),
+    (changed("data.tokenizer", {"kind": "unigram"}), "the tokenizer inside is empty$"),
+    (
+        changed("data.tokenizer", {"kind": "bpe", "size": 30})
+        | {"tokenizer.source": text(SUBWORDS[:-9])},
+        "the tokenizer inside is damaged$",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), MISFITS)
 def test_what_does_not_fit_is_refused(
-    changes: dict[str, object], message: str, tmp_path: Path
+    changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "m.safetensors"
     save_translator(path, words_translator())
@@ -299,7 +394,190 @@ def test_what_does_not_fit_is_refused(
 
     with pytest.raises(ModelFileError, match=message) as caught:
         load_translator(path, CPU)
-    assert str(path) in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value)) < len(str(path)) + 500
+
+
+def in_one_file(header: bytes, data: bytes = b"") -> bytes:
+    return len(header).to_bytes(8, "little") + header + data
+
+
+def with_metadata(metadata: str) -> bytes:
+    return in_one_file(json.dumps({"__metadata__": {"seq2seq": metadata}}).encode())
+
+
+SPAN = b'{"x":{"dtype":"F32","shape":[%s],"data_offsets":[%s]}}'
+FOREIGN = "not a model file of this program$"
+NO_HEADER = "damaged, or not a model file: its [0-9,]+ bytes hold no whole header$"
+UNREAL = "damaged, or not a model file: "
+FOREIGN_FILES: list[tuple[bytes, str]] = [
+    (b"", NO_HEADER),
+    (b"\0" * 7, NO_HEADER),
+    (b"junk junk junk", NO_HEADER),
+    (b"PK\x03\x04" + bytes(1000), NO_HEADER),
+    ((1 << 60).to_bytes(8, "little") + b"{}", NO_HEADER),
+    ((100).to_bytes(8, "little") + b"{}", NO_HEADER),
+    (bytes(8), UNREAL),
+    (in_one_file(b"{}"), FOREIGN),
+    (in_one_file(b"[]"), UNREAL),
+    (in_one_file(b"{} {}"), UNREAL),
+    (in_one_file(b"\xff\xfe"), UNREAL),
+    (in_one_file(b"[" * 100_000), UNREAL),
+    (in_one_file(b" " * ((16 << 20) + 1)), NO_HEADER),
+    (in_one_file(b"{}", b"trailing"), UNREAL),
+    (in_one_file(SPAN % (b"1", b"0,4"), bytes(4)), FOREIGN),
+    (in_one_file(SPAN % (b"1", b"0,4"), bytes(3)), UNREAL),
+    (in_one_file(SPAN % (b"1", b"0,4"), bytes(5)), UNREAL),
+    (in_one_file(SPAN % (b"1", b"4,8"), bytes(8)), UNREAL),
+    (in_one_file(SPAN % (b"1", b"4,0"), bytes(4)), UNREAL),
+    (in_one_file(SPAN % (b"-1", b"0,4"), bytes(4)), UNREAL),
+    (in_one_file(SPAN % (b"4611686018427387905", b"0,4"), bytes(4)), UNREAL),
+    (in_one_file(SPAN % (b"4294967296,4294967296,1", b"0,0")), UNREAL),
+    (in_one_file(SPAN.replace(b"F32", b"X" * 9999) % (b"1", b"0,4"), bytes(4)), UNREAL),
+    *(
+        (with_metadata(metadata), FOREIGN)
+        for metadata in (
+            "",
+            "{",
+            "null",
+            "[]",
+            '"format_version"',
+            "{}",
+            '{"format_version": NaN}',
+            '{"format_version": 1, "format_version": 1}',
+            '{"format_version": 1, "config": {"a": 1, "a": 2}}',
+            '{"format_version": %s}' % ("9" * 5000),
+            *('{"format_version": ' + "[" * depth + "]" * depth + "}" for depth in (2000, 100_000)),
+        )
+    ),
+    *(
+        (with_metadata('{"format_version": ' + "[" * depth + "]" * depth + "}"), "")
+        for depth in range(100, 1000, 50)
+    ),
+    *(
+        (
+            with_metadata(
+                '{"format_version": 1, "vocabularies": "shared", "config": '
+                + '{"data": ' * depth
+                + "}" * (depth + 1)
+            ),
+            "",
+        )
+        for depth in range(100, 1000, 50)
+    ),
+    (
+        in_one_file(b'{"__metadata__":{"seq2seq":"{\\"format_version\\":1}","format":"pt"}}'),
+        "the config inside is missing$",
+    ),
+]
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    for content, message in FOREIGN_FILES:
+        path.write_bytes(content)
+        with pytest.raises(ModelFileError, match=f"^{path}: {message}") as caught:
+            load_translator(path, CPU)
+        assert len(str(caught.value)) < len(str(path)) + 500
+
+
+def test_entries_of_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    save_translator(path, words_translator())
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    safetensors.torch.save_file(
+        safetensors.torch.load_file(path), path, metadata | {"format": "pt"}
+    )
+
+    with pytest.raises(ModelFileError, match=r"the metadata entry format should not be there$"):
+        load_translator(path, CPU)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, whole, unreadable = (tmp_path / name for name in ("pipe", "whole", "unreadable"))
+    os.mkfifo(pipe)
+    save_translator(whole, words_translator())
+    unreadable.write_bytes(whole.read_bytes())
+    unreadable.chmod(0)
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path, message in [
+        (tmp_path / "nowhere", "no such file"),
+        (tmp_path, "not a model file: it is a folder"),
+        (pipe, "not a model file: it is no regular file"),
+        (Path("/dev/zero"), "not a model file: it is no regular file"),
+        (loop, "cannot be read: Too many levels of symbolic links"),
+        (whole / "inner", "cannot be read: Not a directory"),
+        (tmp_path / ("x" * 300), "cannot be read: File name too long"),
+        *([(unreadable, "cannot be read: Permission denied")] if os.geteuid() else []),
+    ]:
+        with pytest.raises(ModelFileError, match=f"^{path}: {message}$"):
+            load_translator(path, CPU)
+    monkeypatch.setattr(model_file, "_MAX_FILE_BYTES", 1000)
+    with pytest.raises(ModelFileError, match=r"not a model file: larger than 1,000 bytes$"):
+        load_translator(whole, CPU)
+    monkeypatch.undo()
+    monkeypatch.setattr(model_file, "_MAX_TEXT_BYTES", 10)
+    with pytest.raises(ModelFileError, match=r"vocabulary.source inside is larger than 10 bytes$"):
+        load_translator(whole, CPU)
+
+
+# ---------------------------------------------------------------- files of other versions
+
+KEPT = Path(__file__).parent / "kept"
+# With a new version, load one of these and keep what it is saved as; the old ones stay as they are.
+# Translations of three lines and their scores, and the score of "the dog" for "der Hund".
+LINES = ["der Hund schläft.", "die Katze .", "the dog"]
+EXPECTED: dict[str, tuple[list[str], list[float]]] = {
+    "": (["cat cat cat", "cat", "<unk> <unk> dog"], [-7.04703, -3.52928, -6.40263, -6.75698]),
+    "-bpe": (["orol", "oro", "oro"], [-8.66438, -6.88549, -7.05157, -32.86065]),
+}
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_kept_files_translate_as_they_did(version: int, kind: str, tmp_path: Path) -> None:
+    path = KEPT / f"format-{version}{kind}.safetensors"
+    translator = Translator.load([path], CPU)
+
+    found = [translation.best for translation in translator.translate(LINES)]
+    scores = translator.score([("der Hund", "the dog")])
+
+    texts, numbers = EXPECTED[kind]
+    assert [best.text for best in found] == texts
+    assert [best.score for best in found] == pytest.approx(numbers[:3], abs=1e-4)
+    assert [each.score for each in scores] == pytest.approx(numbers[3:], abs=1e-4)
+    # What is read is written in the newest format, and nothing of it is lost.
+    save_translator(tmp_path / "new", translator.file)
+    newest = load_translator(tmp_path / "new", CPU)
+    assert newest.config == translator.file.config
+    save_translator(tmp_path / "again", newest)
+    assert (tmp_path / "new").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_flipped_bit_goes_unnoticed(kind: str, step: int, tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    data = (KEPT / f"format-{FORMAT_VERSION}{kind}.safetensors").read_bytes()
+    for position in range(0, 8 * len(data), step):
+        flipped = bytearray(data)
+        flipped[position // 8] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ModelFileError) as caught:
+            load_translator(path, CPU)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_no_cut_goes_unnoticed(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    data = (KEPT / f"format-{FORMAT_VERSION}{kind}.safetensors").read_bytes()
+    for length in range(0, len(data), 9):
+        path.write_bytes(data[:length])
+        with pytest.raises(ModelFileError, match=f"^{path}: damaged, or not a model file: "):
+            load_translator(path, CPU)
 
 
 TIED_PARTS = {
@@ -323,7 +601,9 @@ def test_a_tensor_too_many_or_too_few_is_refused(
     save_translator(path, words_translator(architecture))
     rewrite(path, **{f"model.{name}": torch.zeros(SOURCE_SIZE, 6) if extra else None})
 
-    with pytest.raises(ModelFileError, match=f"do not fit the config inside: {name}$") as caught:
+    with pytest.raises(
+        ModelFileError, match=f"do not fit the config inside: model.{name} "
+    ) as caught:
         load_translator(path, CPU)
     assert str(path) in str(caught.value)
 
@@ -370,24 +650,6 @@ def test_a_file_from_before_attention_is_read(size: int | None, tmp_path: Path) 
     assert torch.equal(loaded.model(small_batch())[0], translator.model(small_batch())[0])
     save_translator(tmp_path / "new", loaded)
     assert load_translator(tmp_path / "new", CPU).config == config
-
-
-def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
-    save_translator(whole, words_translator())
-    data = whole.read_bytes()
-    bad = tmp_path / "bad"
-    for content in (b"", b"junk", data[:100], data[:-1], data[len(data) // 2 :]):
-        bad.write_bytes(content)
-        with pytest.raises(ModelFileError, match="bad"):
-            load_translator(bad, CPU)
-    safetensors.torch.save_file({"x": torch.zeros(1)}, bad)
-    with pytest.raises(ModelFileError, match="not a model file of this program"):
-        load_translator(bad, CPU)
-    with pytest.raises(ModelFileError, match="no such file"):
-        load_translator(tmp_path / "nowhere", CPU)
-    with pytest.raises(ModelFileError, match=str(tmp_path)):
-        load_translator(tmp_path, CPU)
 
 
 def test_a_failed_write_leaves_the_old_file(
