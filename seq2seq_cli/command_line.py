@@ -7,16 +7,18 @@ import ctypes
 import gc
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from seq2seq_cli.console import configure_logging, harmless
-from seq2seq_cli.errors import SeqError, UsageError
+from seq2seq_cli.errors import Interrupted, SeqError, UsageError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
@@ -90,6 +92,26 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Inside the block, SIGTERM is an exception as Ctrl-C is: what is temporary gets removed."""
+    is_received = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal is_received
+        is_received = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if is_received:
+            # Raised in the middle of a library, it may have come out of it as anything, or not.
+            raise Interrupted(signal.SIGTERM, "interrupted")
+
+
 _TORCH_SETTINGS = {
     # The system clears large tensors' memory 2 MB at a time, not 4 kB: a tenth of a training step.
     "THP_MEM_ALLOC_ENABLE": "1",
@@ -139,7 +161,9 @@ def import_torch() -> None:
 def command(
     quiet: bool, verbose: bool, debug: bool, to_save_memory: str = _TO_SAVE_MEMORY
 ) -> Iterator[None]:
-    """Log to stderr inside the block, at the level asked for; report errors."""
+    """Log to stderr inside the block, at the level asked for; report errors, and Ctrl-C and SIGTERM
+    as one: what is half written goes, what it would have replaced stays. (Training, once it has
+    begun, answers signals itself.)"""
     configure_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    with reporting(debug, to_save_memory):
+    with reporting(debug, to_save_memory), interrupted_by_sigterm():
         yield

@@ -13,12 +13,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from seq2seq_cli.data.corpus import read_lines
-from seq2seq_cli.decoding.translator import Translator
+from seq2seq_cli.decoding.translator import Score, Translator
 from seq2seq_cli.errors import DataError
 
 _SEPARATOR = "|||"
+_NO_MORE = object()
 
 
 @dataclass(frozen=True)
@@ -36,36 +38,54 @@ class Entry:
     """The fields after the total, as they are."""
 
 
-def read_nbest(path: Path, num_sentences: int) -> Iterator[list[Entry]]:
+class Rescored(NamedTuple):
+    """What became of a source line."""
+
+    entries: list[Entry]
+    """The best first."""
+    flags: Sequence[str]
+    """truncated, unknown_words: of the source, where there were entries to score."""
+
+
+def read_nbest(path: Path, sources: Iterable[object]) -> Iterator[list[Entry]]:
     """Yield the entries of each source line in turn, an empty list where there are none.
 
-    num_sentences: how many source lines there are. Blank lines of the list are skipped.
+    sources: the lines, which are only counted, as they are needed. Blank lines of the list are
+    skipped.
     Raises DataError, with the line, for one that is no entry, for an ID beyond the source lines and
     for one that is less than the ID before it; further as `read_lines` does.
     """
-    current, entries = 0, list[Entry]()
+    sources = iter(sources)
+    num_sources, entries = 0, list[Entry]()  # the sources so far, and what the last one has
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         try:
-            entry = _parse(line, num_sentences)
+            entry = _parse(line)
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
-        if entry.sentence < current:
+        if entry.sentence < num_sources - 1:
             raise DataError(
-                f"{path}:{number}: ID {entry.sentence} after ID {current}; the entries of a "
-                "source line stand together, in the order of the source lines"
+                f"{path}:{number}: ID {entry.sentence} after ID {num_sources - 1}; the entries of "
+                "a source line stand together, in the order of the source lines"
             )
-        while current < entry.sentence:
-            yield entries
-            current, entries = current + 1, []
+        while num_sources <= entry.sentence:
+            if num_sources:
+                yield entries
+            if next(sources, _NO_MORE) is _NO_MORE:
+                raise DataError(
+                    f"{path}:{number}: ID {entry.sentence}, but the source has {num_sources:,} "
+                    "lines; IDs count from 0"
+                )
+            num_sources, entries = num_sources + 1, []
         entries.append(entry)
-    for _ in range(current, num_sentences):
+    if num_sources:
         yield entries
-        entries = []
+    for _ in sources:
+        yield []
 
 
-def _parse(line: str, num_sentences: int) -> Entry:
+def _parse(line: str) -> Entry:
     fields = [field.strip() for field in line.split(_SEPARATOR)]
     if len(fields) < 4:
         raise DataError(
@@ -75,18 +95,13 @@ def _parse(line: str, num_sentences: int) -> Entry:
     first, text, features, last, *rest = fields
     if not re.fullmatch("[0-9]{1,100}", first):
         raise DataError(f"ID {first[:60]!r} is no whole number from 0 up")
-    sentence = int(first)
-    if sentence >= num_sentences:
-        raise DataError(
-            f"ID {sentence}, but the source has {num_sentences:,} lines; IDs count from 0"
-        )
     try:
         total = float(last)
     except ValueError:
         total = math.nan
     if not math.isfinite(total):
         raise DataError(f"total score {last[:60]!r} is no finite number")
-    return Entry(sentence, text, features, total, tuple(rest))
+    return Entry(int(first), text, features, total, tuple(rest))
 
 
 def format_entry(entry: Entry) -> str:
@@ -122,11 +137,11 @@ def rescore(entries: Sequence[Entry], scores: Sequence[float], weight: float) ->
 
 def rescored(
     translator: Translator,
-    sources: Sequence[str],
+    sources: Iterable[str],
     groups: Iterable[list[Entry]],
     weight: float,
     batch_size: int | None,
-) -> Iterator[list[Entry]]:
+) -> Iterator[Rescored]:
     """Yield the entries of each source line, rescored with a translator, as they are read; without
     those that cannot be, such as words for a blank line.
 
@@ -135,19 +150,20 @@ def rescored(
     waiting: deque[list[Entry]] = deque()
 
     def pairs() -> Iterator[tuple[str, str]]:
-        for group in groups:
+        for source, group in zip(sources, groups, strict=True):
             waiting.append(group)
-            yield from ((sources[entry.sentence], entry.text) for entry in group)
+            yield from ((source, entry.text) for entry in group)
 
-    scores: list[float] = []
+    scores: list[Score] = []
     for score in translator.score(pairs(), batch_size):
-        scores.append(score.score)
+        scores.append(score)
         while waiting and len(scores) >= len(waiting[0]):
             entries = waiting.popleft()
-            ranked = rescore(entries, scores[: len(entries)], weight)
-            yield [entry for entry in ranked if math.isfinite(entry.total)]
-            del scores[: len(entries)]
-    yield from ([] for _ in waiting)  # source lines behind the last entry
+            own, scores = scores[: len(entries)], scores[len(entries) :]
+            ranked = rescore(entries, [each.score for each in own], weight)
+            kept = [entry for entry in ranked if math.isfinite(entry.total)]
+            yield Rescored(kept, own[0].flags if own else ())
+    yield from (Rescored([], ()) for _ in waiting)  # source lines behind the last entry
 
 
 def _share(weight: float, value: float) -> float:

@@ -182,10 +182,15 @@ class Translator:
     ) -> Iterator[Score]:
         """How probable each (source, target) is, in their order.
 
-        batch_size: pairs scored at a time; None: `SCORING_BATCH_SIZE`.
+        batch_size: pairs scored at a time; None: `SCORING_BATCH_SIZE`, those that have no more than
+        `DECODING_TOKENS` on either side.
         Raises ModelFileError for weights that are no numbers.
         """
-        limit = BatchLimit(batch_size or SCORING_BATCH_SIZE)
+        limit = (
+            BatchLimit(batch_size)
+            if batch_size
+            else BatchLimit(SCORING_BATCH_SIZE, DECODING_TOKENS)
+        )
         for pool in pools(pairs, limit):
             yield from self._score_pool(pool, limit)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from sacrebleu.metrics.bleu import BLEU
 from seq2seq_cli.config import SCORING_BATCH_SIZE
 from seq2seq_cli.console import progress_bar
 from seq2seq_cli.data.batching import FlatIds, FlatPairs, ordered_batches, pairs_batch
+from seq2seq_cli.data.vocabulary import Ids, TextCodec
+from seq2seq_cli.decoding.sources import first_tokens
 from seq2seq_cli.decoding.translator import TranslationOptions, Translator
 from seq2seq_cli.errors import DataError, UsageError
 from seq2seq_cli.evaluation import metrics
@@ -107,9 +109,9 @@ def _corpora(translator: Translator, texts: Sequence[tuple[str, str]]) -> list[F
     """The pairs with text on both sides, as each model reads the source and the first one writes
     the target."""
     first = translator.file
-    targets = [first.target.encode(target)[: first.config.data.max_length] for _, target in texts]
+    targets = _encoded(first.target, [target for _, target in texts], first.config.data.max_length)
     sources = [
-        [file.source.encode(source)[: file.config.data.max_length] for source, _ in texts]
+        _encoded(file.source, [source for source, _ in texts], file.config.data.max_length)
         for file in translator.files
     ]
     usable = [
@@ -118,6 +120,13 @@ def _corpora(translator: Translator, texts: Sequence[tuple[str, str]]) -> list[F
     wanted = FlatIds.from_sequences([targets[i] for i in usable])
     return [
         FlatPairs(FlatIds.from_sequences([side[i] for i in usable]), wanted) for side in sources
+    ]
+
+
+def _encoded(codec: TextCodec, texts: Iterable[str], max_length: int) -> list[Ids]:
+    return [
+        codec.vocabulary.to_ids(first_tokens(codec.tokenizer, text, max_length)[0])
+        for text in texts
     ]
 
 

@@ -133,14 +133,11 @@ def reverse_toy(
 
             picture_format(plot)
         import_torch()
-        from seq2seq_cli.training.stopping import interrupted_by_sigterm
-
-        with interrupted_by_sigterm():
-            if sweep:
-                assert plot
-                _reverse_toy_sweep(config, plot, as_json)
-            else:
-                _reverse_toy_lesson(config, sequence, plot, as_json)
+        if sweep:
+            assert plot
+            _reverse_toy_sweep(config, plot, as_json)
+        else:
+            _reverse_toy_lesson(config, sequence, plot, as_json)
 
 
 def _reverse_toy_lesson(

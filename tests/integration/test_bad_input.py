@@ -742,10 +742,9 @@ def test_bad_model_file(own: Trained, damage: Callable[[Path], None], said: str)
         ("nowhere", "nowhere"),
         ("nowhere.safetensors", "nowhere.safetensors"),
         ("runs", "best.safetensors"),
-        ("runs/tiny/last", "best.safetensors"),
         ("x" * 300, "x" * 300),
     ],
-    ids=["name", "file", "folder", "inner folder", "endless"],
+    ids=["name", "file", "folder", "endless"],
 )
 def test_model_that_is_not_there(trained: Trained, command: str, model: str, said: str) -> None:
     result = call_command(command, "--model", model, cwd=trained.folder)
@@ -758,7 +757,6 @@ def test_model_that_is_not_there(trained: Trained, command: str, model: str, sai
 BAD_TEXTS: dict[str, tuple[Sequence[str], bytes, Sequence[str]]] = {
     "missing input": (["--input", "nowhere"], b"", ["nowhere", "No such file"]),
     "input is a folder": (["--input", "runs"], b"", ["runs", "Is a directory"]),
-    "bad utf-8": (["--input", "text"], b"Brot.\n\xff\n", ["text:2", "0xFF", "UTF-8"]),
     "utf-16": (["--input", "text"], "Brot.\n".encode("utf-16"), ["text", "UTF-16"]),
     "utf-16 piped": ([], "Brot.\n".encode("utf-16"), ["standard input", "UTF-16"]),
     "damaged gzip": (["--input", "text.gz"], b"\x1f\x8b\x08xxx", ["text.gz", "damaged"]),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from seq2seq_cli.command_line import interrupted_by_sigterm
+from seq2seq_cli.errors import Interrupted
 
 
 def test_torch_is_imported_once_and_garbage_is_collected_after() -> None:
@@ -63,3 +67,30 @@ print(after - before)
     assert done.returncode == 0, done.stderr
     # Ten rounds take at least 300 otherwise, and more where a page is not 2 MB.
     assert int(done.stdout) < 100
+
+
+def _library_ended_by_sigterm(error: type[BaseException] | None) -> None:
+    """Goes on after errors, and makes an error of its own, or nothing, of anything else."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Exception:
+        return
+    except BaseException as interruption:
+        if error:
+            raise error from interruption
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemError, ImportError, None])
+def test_sigterm_interrupts_whatever_a_library_makes_of_it(
+    error: type[BaseException] | None,
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match=r"^interrupted$") as caught, interrupted_by_sigterm():
+        _library_ended_by_sigterm(error)
+    assert caught.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(SystemError, match="mine"), interrupted_by_sigterm():
+        raise SystemError("mine")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq_cli.errors import DataError, UsageError
-from seq2seq_cli.text_io import check_output, input_lines, lines_beside, write_lines
+from seq2seq_cli.text_io import InputLine, check_output, input_lines, lines_beside, write_lines
 
 
 class Terminal(io.TextIOWrapper):
@@ -36,6 +36,10 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------- lines in
 
 
+def texts_of(texts: list[str], name: str | None) -> list[str]:
+    return [line.text for line in input_lines(texts, name)]
+
+
 @pytest.mark.parametrize(
     ("texts", "lines"),
     [
@@ -49,24 +53,29 @@ def test_arguments_are_parted_at_line_feeds_only(
     texts: list[str], lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe(monkeypatch, b"not this")
-    assert list(input_lines(texts, None)) == lines
+    assert list(input_lines(texts, None)) == list(map(InputLine, lines))
 
 
 def test_an_argument_that_was_no_utf8() -> None:
-    with pytest.raises(UsageError, match="not valid UTF-8"):
-        input_lines(["fine", os.fsdecode(b"Br\xffot")], None)
+    found = list(input_lines(["fine", os.fsdecode(b"Br\xffot\n\xc3\n\xc3\xa4")], None))
+    assert found == [
+        InputLine("fine"),
+        InputLine("Br\ufffdot", ("invalid_utf8",)),
+        InputLine("\ufffd", ("invalid_utf8",)),
+        InputLine("ä"),
+    ]
 
 
 @pytest.mark.parametrize("name", [None, "-"])
 def test_what_is_piped_in_is_utf8(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, "\ufeffä 🙂\r\n\n\u2028x".encode())
-    assert list(input_lines([], name)) == ["ä 🙂", "", "\u2028x"]
+    assert texts_of([], name) == ["ä 🙂", "", "\u2028x"]
 
 
 def test_lines_are_read_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = pipe(monkeypatch, b"a\nb\nc\n")
     lines = iter(input_lines([], None))
-    assert next(lines) == "a"
+    assert next(lines).text == "a"
     assert stream.read() == b"b\nc\n"
 
 
@@ -74,16 +83,92 @@ def test_a_file_packed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, b"not this")
     Path("in").write_bytes("ä\n\nb".encode())
     Path("in.gz").write_bytes(gzip.compress(Path("in").read_bytes()))
-    assert list(input_lines([], "in")) == ["ä", "", "b"]
-    assert list(input_lines([], "in.gz")) == ["ä", "", "b"]
+    assert texts_of([], "in") == ["ä", "", "b"]
+    assert texts_of([], "in.gz") == ["ä", "", "b"]
 
 
-def test_faults_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe(monkeypatch, b"a\n\xff\n")
-    with pytest.raises(DataError, match=r"^standard input:2: byte 0xFF"):
+# Each row: bytes, and the lines with their flags.
+HOSTILE: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
+    "nothing": (b"", []),
+    "a byte order mark": (b"\xef\xbb\xbf", []),
+    "a line end": (b"\n", [("", "")]),
+    "a return": (b"\r", [("", "")]),
+    "returns": (b"a\r\r\nb\rc\r\n\r\n", [("a\r", ""), ("b\rc", ""), ("", "")]),
+    "nul": (b"\0\na\0b", [("\0", ""), ("a\0b", "")]),
+    "a byte that is none": (b"a\xffb\nc\n", [("a\ufffdb", "invalid_utf8"), ("c", "")]),
+    "half a character": (
+        b"a\xc3\n\xa4\n",
+        [("a\ufffd", "invalid_utf8"), ("\ufffd", "invalid_utf8")],
+    ),
+    "half at the end": (b"a\n\xf0\x9f", [("a", ""), ("\ufffd", "invalid_utf8")]),
+    "a surrogate": (b"\xed\xa0\x80\n", [("\ufffd" * 3, "invalid_utf8")]),
+    "an overlong slash": (b"\xc0\xaf\n", [("\ufffd" * 2, "invalid_utf8")]),
+    "as many bytes as are read": (b"12345678\n", [("12345678", "truncated")]),
+    "one less": (b"1234567\na\n", [("1234567", ""), ("a", "")]),
+    "one less, no line end": (b"1234567", [("1234567", "")]),
+    "many more": (
+        b"1" * 100 + b"\n" + b"2" * 100_000,
+        [("1" * 8, "truncated"), ("2" * 8, "truncated")],
+    ),
+    "a character cut": ("1234567ä\nä".encode(), [("1234567", "truncated"), ("ä", "")]),
+    "one of four bytes": ("123456🙂\na".encode(), [("123456", "truncated"), ("a", "")]),
+    "nothing but halves": (
+        b"\x80" * 99 + b"\na",
+        [("\ufffd" * 8, "truncated invalid_utf8"), ("a", "")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("name", ["-", "in", "in.gz"])
+def test_no_line_is_dropped(
+    content: bytes,
+    expected: list[tuple[str, str]],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seq2seq_cli.data.corpus.MAX_LINE_BYTES", 8)
+    pipe(monkeypatch, content)
+    Path("in").write_bytes(content)
+    Path("in.gz").write_bytes(gzip.compress(content))
+    found = [(text, " ".join(flags)) for text, flags in input_lines([], name)]
+    assert found == expected
+
+
+def test_a_line_without_end_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not read of it is skipped in small pieces."""
+    monkeypatch.setattr("seq2seq_cli.data.corpus.MAX_LINE_BYTES", 1000)
+    sizes = []
+
+    class Endless(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            sizes.append(size)
+            return b"x" * size if len(sizes) < 100 else b""
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Endless()))
+    [(text, flags)] = input_lines([], None)
+    assert (len(text), flags) == (1000, ("truncated",))
+    assert 0 < max(sizes) <= 1 << 16
+
+
+def test_what_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, "a\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"^standard input: looks like UTF-16"):
         list(input_lines([], None))
     with pytest.raises(DataError, match=r"^nowhere: cannot be read"):
         list(input_lines([], "nowhere"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be opened there")
+def test_a_folder_piped_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Folder(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Folder()))
+    with pytest.raises(DataError, match=r"^standard input: cannot be read: Is a directory$"):
+        list(input_lines([], None))
 
 
 @pytest.mark.parametrize("name", ["in", "-"])
@@ -101,19 +186,31 @@ def test_no_input_at_all(stdin: Terminal | None, monkeypatch: pytest.MonkeyPatch
 
 def test_a_terminal_that_is_asked_for_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(io.BytesIO(b"typed\n")))
-    assert list(input_lines([], "-")) == ["typed"]
+    assert texts_of([], "-") == ["typed"]
 
 
 def test_lines_beside_each_other() -> None:
     Path("b").write_text("x\n\ny\n")
-    assert lines_beside(Path("b"), iter(["a", "b", ""])) == [("a", "x"), ("b", ""), ("", "y")]
+    lines = [InputLine("a"), InputLine("b", ("invalid_utf8",)), InputLine("")]
+    found = list(lines_beside(Path("b"), iter(lines)))
+    assert found == list(zip(lines, ["x", "", "y"], strict=True))
+
+
+def test_lines_beside_each_other_come_as_they_are_needed() -> None:
+    Path("b").write_text("x\n")
+
+    def coming() -> Iterator[InputLine]:
+        yield InputLine("a")
+        raise AssertionError("read before it was needed")
+
+    assert next(lines_beside(Path("b"), coming())) == (InputLine("a"), "x")
 
 
 @pytest.mark.parametrize(("num_first", "num_second"), [(2, 3), (3, 2), (0, 1), (1, 0), (0, 1500)])
 def test_unequal_numbers_of_lines_are_both_named(num_first: int, num_second: int) -> None:
     Path("b").write_text("x\n" * num_second)
     with pytest.raises(DataError) as caught:
-        lines_beside(Path("b"), ["a"] * num_first)
+        list(lines_beside(Path("b"), [InputLine("a")] * num_first))
     assert str(caught.value).startswith(
         f"b: has {num_second:,} lines, and the input has {num_first:,};"
     )

@@ -41,7 +41,7 @@ def make(folder: Path, content: str) -> Path:
 def error_of(path: Path, num_sentences: int) -> str:
     """The message of the error that reading the whole list ends in, without the file's name."""
     with pytest.raises(DataError) as caught:
-        list(read_nbest(path, num_sentences))
+        list(read_nbest(path, range(num_sentences)))
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"{path}:")
@@ -64,7 +64,7 @@ def test_a_list_of_moses(tmp_path: Path) -> None:
         "3 ||| a | b || c ||| ||| +7\n",
     )
 
-    assert list(read_nbest(path, 5)) == [
+    assert list(read_nbest(path, range(5))) == [
         [],
         [
             Entry(1, "the dog", "LM= -12.5 TM= -1 -2", -4.25, ("0-0 1-1", "")),
@@ -78,17 +78,17 @@ def test_a_list_of_moses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_sentences", [0, 1, 3])
 def test_an_empty_list_is_one_for_each_source_line(tmp_path: Path, num_sentences: int) -> None:
-    assert list(read_nbest(make(tmp_path, "\n"), num_sentences)) == [[]] * num_sentences
+    assert list(read_nbest(make(tmp_path, "\n"), range(num_sentences))) == [[]] * num_sentences
 
 
 def test_lists_come_one_by_one_and_packed(tmp_path: Path) -> None:
     path = tmp_path / "list.gz"
     path.write_bytes(gzip.compress(b"0 ||| a ||| ||| 1\n2 ||| b ||| ||| 2\n5 ||| c ||| ||| 3\n"))
 
-    lists = read_nbest(path, 3)
+    lists = read_nbest(path, range(3))
 
-    # The fault at the end is met only when the last list is asked for.
-    assert [[found.text for found in next(lists)] for _ in range(2)] == [["a"], []]
+    # The fault at the end is met only when all before it is told.
+    assert [[found.text for found in next(lists)] for _ in range(3)] == [["a"], [], ["b"]]
     with pytest.raises(DataError, match=r":3: ID 5, but the source has 3 lines"):
         next(lists)
 
@@ -135,7 +135,7 @@ def test_what_is_written_reads_back(entries: list[Entry]) -> None:
     entries.sort(key=lambda entry: entry.sentence)
     with tempfile.TemporaryDirectory() as folder:
         path = make(Path(folder), "".join(f"{format_entry(entry)}\n" for entry in entries))
-        lists = list(read_nbest(path, 7))
+        lists = list(read_nbest(path, range(7)))
 
     assert len(lists) == 7
     assert all(found.sentence == number for number, some in enumerate(lists) for found in some)
@@ -245,7 +245,7 @@ def test_each_group_is_rescored_with_the_scores_of_its_texts(
     groups = list(rescored(translator, SOURCES, iter(GROUPS), weight, batch_size))
 
     assert len(groups) == len(SOURCES)
-    for source, entries, found in zip(SOURCES, GROUPS, groups, strict=True):
+    for source, entries, (found, _) in zip(SOURCES, GROUPS, groups, strict=True):
         scores = translator.score((source, entry.text) for entry in entries)
         expected = rescore(entries, [score.score for score in scores], weight)
         assert [entry.text for entry in found] == [entry.text for entry in expected]
@@ -257,7 +257,7 @@ def test_each_group_is_rescored_with_the_scores_of_its_texts(
 
 
 def test_the_scores_of_the_model_decide(translator: Translator) -> None:
-    first, *_ = rescored(translator, SOURCES, GROUPS, 1.0, 64)
+    (first, _), *_ = rescored(translator, SOURCES, GROUPS, 1.0, 64)
 
     assert [entry.text for entry in first] != [entry.text for entry in GROUPS[0]]
     assert [entry.total for entry in first] == sorted(
@@ -270,10 +270,10 @@ def test_what_a_model_finds_impossible_leaves_the_list(translator: Translator) -
 
     # The source is blank, and so is its translation.
     for weight in (0.5, 1.0):
-        [[left]] = rescored(translator, [" "], groups, weight, 64)
+        [([left], _)] = rescored(translator, [" "], groups, weight, 64)
         assert left.text == ""
         assert math.isfinite(left.total)
-    [both] = rescored(translator, [" "], groups, 0.0, 64)
+    [(both, _)] = rescored(translator, [" "], groups, 0.0, 64)
     assert [entry.total for entry in both] == [-1.0, -2.0]
 
 
@@ -283,7 +283,7 @@ def test_a_list_without_entries_is_one_for_each_line(
 ) -> None:
     groups = rescored(translator, ["s1"] * num_lines, iter([[]] * num_lines), 0.5, 64)
 
-    assert list(groups) == [[]] * num_lines
+    assert list(groups) == [([], ())] * num_lines
 
 
 def test_groups_are_taken_as_they_are_needed(translator: Translator) -> None:
@@ -292,6 +292,6 @@ def test_groups_are_taken_as_they_are_needed(translator: Translator) -> None:
             yield GROUPS[3]
         raise AssertionError("all of it was read")
 
-    found = rescored(translator, SOURCES, groups(), 0.5, 2)
+    found = rescored(translator, itertools.repeat(SOURCES[3]), groups(), 0.5, 2)
 
     assert next(found) == next(found)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq_cli.decoding.nbest import Entry, read_nbest
+from seq2seq_cli.decoding.nbest import Entry, Rescored, read_nbest
 from seq2seq_cli.decoding.output import rescored_lines, score_lines, translation_lines
 from seq2seq_cli.decoding.translator import Candidate, Score, Translation
+from seq2seq_cli.text_io import InputLine
 
 
 def candidate(
@@ -29,18 +30,19 @@ def translation(source: str, *candidates: Candidate, flags: tuple[str, ...] = ()
 BLANK = Translation(" ", [], [Candidate("", [], 0.0, 0.0, False, None)], [])
 TWO = translation("s t", candidate("a b", -1 / 3), candidate("c", -2.5))
 TRANSLATIONS = [TWO, BLANK, translation("u", candidate("d"), candidate("e"))]
+LINES = [InputLine(each.source) for each in TRANSLATIONS]
 
 
 # ---------------------------------------------------------------- translations
 
 
 def test_text_is_the_best_of_each_line() -> None:
-    lines = translation_lines(iter(TRANSLATIONS), n_best=1, as_json=False)
+    lines = translation_lines(LINES, iter(TRANSLATIONS), n_best=1, as_json=False)
     assert list(lines) == ["a b", "", "d"]
 
 
 def test_a_list_of_moses_has_the_numbers_of_the_lines(tmp_path: Path) -> None:
-    lines = list(translation_lines(iter(TRANSLATIONS), n_best=2, as_json=False))
+    lines = list(translation_lines(LINES, iter(TRANSLATIONS), n_best=2, as_json=False))
     third = -1 / 3
     assert lines[:3] == [
         f"0 ||| a b ||| seq2seq= {third!r} ||| {third / 3!r}",
@@ -48,7 +50,7 @@ def test_a_list_of_moses_has_the_numbers_of_the_lines(tmp_path: Path) -> None:
         "1 |||  ||| seq2seq= 0.0 ||| 0.0",
     ]
     (tmp_path / "list").write_text("".join(f"{line}\n" for line in lines))
-    groups = list(read_nbest(tmp_path / "list", 3))
+    groups = list(read_nbest(tmp_path / "list", range(3)))
     assert [[entry.text for entry in group] for group in groups] == [["a b", "c"], [""], ["d", "e"]]
     assert groups[0][0].total == TWO.best.ranking
 
@@ -57,7 +59,7 @@ def test_a_list_of_moses_has_the_numbers_of_the_lines(tmp_path: Path) -> None:
 def test_json_is_what_the_contract_says(n_best: int) -> None:
     weights = [[0.12345678, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]]
     full = translation("s", candidate("a b", attention=weights), candidate("c"), flags=("x", "y"))
-    first, second = translation_lines([full, BLANK], n_best=n_best, as_json=True)
+    first, second = translation_lines(LINES[:2], [full, BLANK], n_best=n_best, as_json=True)
     assert json.loads(first) == {
         "source": "s",
         "translation": "a b",
@@ -82,11 +84,15 @@ def test_json_is_what_the_contract_says(n_best: int) -> None:
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_lines_come_as_translations_do(as_json: bool) -> None:
+    def endless() -> Iterator[InputLine]:
+        while True:
+            yield InputLine("s t")
+
     def coming() -> Iterator[Translation]:
         yield from (TWO, TWO)
         raise AssertionError("read before it was needed")
 
-    lines = translation_lines(coming(), n_best=1, as_json=as_json)
+    lines = translation_lines(endless(), coming(), n_best=1, as_json=as_json)
     assert next(lines) == next(lines)
 
 
@@ -96,7 +102,8 @@ def test_what_was_done_to_lines_is_counted_once_at_the_end(
     flags = [("truncated",), (), ("unknown_words",), ("truncated", "length_capped")]
     flagged = [translation("s", candidate("a"), flags=each) for each in flags]
 
-    for _ in translation_lines(flagged, n_best=1, as_json=True):
+    lines = [*LINES, InputLine("")]
+    for _ in translation_lines(lines, flagged, n_best=1, as_json=True):
         assert not caplog.messages
 
     truncated, capped = caplog.messages
@@ -109,13 +116,13 @@ def test_what_was_done_to_lines_is_counted_once_at_the_end(
 def test_nothing_is_said_of_lines_that_are_as_they_should_be(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert list(translation_lines(TRANSLATIONS, n_best=1, as_json=False))
+    assert list(translation_lines(LINES, TRANSLATIONS, n_best=1, as_json=False))
     assert not caplog.messages
 
 
 # ---------------------------------------------------------------- scores
 
-PAIRS = [("s t", "a b"), ("", ""), ("", "a")]
+PAIRS = [(InputLine("s t"), "a b"), (InputLine(""), ""), (InputLine(""), "a")]
 SCORES = [
     Score(-1 / 3, ["a", "b"], ["unknown_words"]),
     Score(0.0, [], []),
@@ -146,11 +153,11 @@ def test_scores_as_json() -> None:
 # ---------------------------------------------------------------- rescored lists
 
 GROUPS = [
-    [Entry(0, "a b", "LM= -1", -0.5, ("0-0",)), Entry(0, "c", "", -1.5, ())],
-    [],
-    [Entry(2, "d", "", -1 / 3, ())],
+    Rescored([Entry(0, "a b", "LM= -1", -0.5, ("0-0",)), Entry(0, "c", "", -1.5, ())], ()),
+    Rescored([], ()),
+    Rescored([Entry(2, "d", "", -1 / 3, ())], ["unknown_words"]),
 ]
-SOURCES = ["s", "nothing", "t"]
+SOURCES = [InputLine("s"), InputLine("nothing"), InputLine("t", ("invalid_utf8",))]
 
 
 def test_the_best_of_a_rescored_list_and_blank_where_it_has_nothing() -> None:
@@ -181,6 +188,7 @@ def test_a_rescored_list_as_json(n_best: int) -> None:
     }
     blank = {"source": "nothing", "translation": "", "score": 0.0, "n_best": []}
     assert second == blank | unknown
+    assert third["flags"] == ["invalid_utf8", "unknown_words"]
     assert third["n_best"] == [{"translation": "d", "score": -1 / 3}]
 
 
