@@ -24,9 +24,10 @@ from seq2seq_cli.config.reverse_toy import (
 )
 from seq2seq_cli.config.sections import Section, shown
 from seq2seq_cli.errors import ConfigError, did_you_mean
-from seq2seq_cli.yaml_document import Document, KeyPath, dotted, parse
+from seq2seq_cli.yaml_document import MAX_DEPTH, Document, KeyPath, dotted, parse
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 18
+"""YAML is read slowly: a megabyte of it would take seconds."""
 
 _Schema = TypeVar("_Schema", bound=Section)
 
@@ -47,6 +48,8 @@ def parse_override(text: str) -> Override:
     key, separator, value = text.partition("=")
     if not separator or not all(key.split(".")):
         raise ConfigError(f"--set {text}: write it as key=VALUE, say training.epochs=5")
+    if key.count(".") >= MAX_DEPTH:
+        raise ConfigError(f"--set {key[:40]}: nested deeper than {MAX_DEPTH} levels")
     return Override(key, value, f"--set {key}")
 
 
@@ -278,6 +281,8 @@ def _message(
         return f"must be one of {', '.join(names)}, not {given}{did_you_mean(str(value), names)}"
     if kind in {"int_parsing", "int_type", "int_from_float"}:
         return f"must be a whole number, not {given}"
+    if kind == "int_parsing_size":
+        return f"is far too large a number: {given}"
     if kind in {"float_parsing", "float_type", "finite_number"}:
         return f"must be a number, not {given}"
     if kind in {"bool_parsing", "bool_type"}:

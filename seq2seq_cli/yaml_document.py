@@ -15,6 +15,7 @@ from seq2seq_cli.errors import ConfigError
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000  # after aliases are expanded: an alias bomb stops here
+_TOO_MANY = "too many values (do aliases multiply them?)"
 
 KeyPath = tuple[str, ...]
 
@@ -103,23 +104,35 @@ def _from_folder(folder: Path, file: Any) -> Any:
         return str(folder / file)
 
 
+class _Composer(yaml.SafeLoader):
+    """Makes nodes, few and flat ones: it stops at the first that is too deep or one too many, as
+    what follows it may take any time."""
+
+    def __init__(self, text: str, origin: str) -> None:
+        super().__init__(text)
+        self._origin = origin
+        self._depth = self._num_nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        place = f"{self._origin}:{event.start_mark.line + 1}"
+        if self._depth == MAX_DEPTH and isinstance(event, yaml.CollectionStartEvent):
+            raise ConfigError(f"{place}: nested deeper than {MAX_DEPTH} levels")
+        if self._num_nodes > 2 * MAX_VALUES:  # keys are nodes too
+            raise ConfigError(f"{place}: {_TOO_MANY}")
+        self._depth, self._num_nodes = self._depth + 1, self._num_nodes + 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def parse(text: str, path: KeyPath, origin: str, document: Document) -> Any:
     """YAML text to mappings, lists, strings and None; fills in the document's places.
 
     path: where in the config the text stands.
     """
     try:
-        depth = 0
-        for event in yaml.parse(text, yaml.SafeLoader):
-            # Events come without recursion, so depth is known before anything recursive runs.
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > MAX_DEPTH:
-                    line = event.start_mark.line + 1 if event.start_mark else 1
-                    raise ConfigError(f"{origin}:{line}: nested deeper than {MAX_DEPTH} levels")
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = _Composer(text, origin).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -141,7 +154,7 @@ def _build(root: yaml.Node, root_path: KeyPath, origin: str, document: Document)
         count += 1
         line = node.start_mark.line + 1
         if count > MAX_VALUES or len(path) > MAX_DEPTH + len(root_path):
-            raise ConfigError(f"{origin}:{line}: too many values (do aliases multiply them?)")
+            raise ConfigError(f"{origin}:{line}: {_TOO_MANY}")
         if isinstance(node, yaml.ScalarNode):
             is_null = node.tag == "tag:yaml.org,2002:null" and node.style is None
             return None if is_null else node.value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from seq2seq_cli import languages
 from seq2seq_cli.config.data import Column, Columns
@@ -11,6 +12,8 @@ from seq2seq_cli.errors import DataError
 
 Codes = tuple[str | None, str | None]
 """Language codes of source and target, as far as the config names them."""
+
+_MAX_LISTED = 50
 
 # What names of columns are made of, beside the names and codes of languages.
 _HEADER_WORD = re.compile(
@@ -27,7 +30,7 @@ def find_columns(
 
     Raises DataError, listing the columns there are, when they are not there or there twice.
     """
-    there = f"there are: {', '.join(map(shown, found))}"
+    there = f"there are: {listed(found)}"
     if columns is not None:
         source = _find(name, found, columns.source, there)
         target = _find(name, found, columns.target, there)
@@ -44,13 +47,10 @@ def find_columns(
 
 def of_languages(found: Sequence[str], codes: Codes) -> tuple[int, int] | None:
     """The one column named like the source language and the one named like the target."""
+    ends = [column.lower().rpartition(".")[2] for column in found]
     source, target = (
-        [
-            index
-            for index, column in enumerate(found)
-            if code and column.lower().rpartition(".")[2] in languages.names(code)
-        ]
-        for code in codes
+        [index for index, end in enumerate(ends) if end in names]
+        for names in (languages.names(code) if code else () for code in codes)
     )
     if len(source) != 1 or len(target) != 1 or source == target:
         return None
@@ -61,6 +61,13 @@ def shown(name: str) -> str:
     """A cell as it fits into a line of an error."""
     text = name if name.isprintable() else ascii(name)
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def listed(names: Collection[str]) -> str:
+    """Names of columns as they fit into a line of an error; of very many, the first ones."""
+    first = ", ".join(map(shown, itertools.islice(names, _MAX_LISTED)))
+    num_more = len(names) - _MAX_LISTED
+    return f"{first} and {num_more:,} more" if num_more > 0 else first
 
 
 def _find(name: str, found: Sequence[str], wanted: Column, there: str) -> int:

@@ -33,7 +33,7 @@ MAX_LINE_BYTES = 1 << 24
 """A few bytes of a compressed file can unpack to a line that fills any memory."""
 
 
-class _Lines(Protocol):
+class Lines(Protocol):
     """What of a binary stream is used."""
 
     def readline(self, size: int, /) -> bytes: ...
@@ -62,7 +62,7 @@ class PairSource:
     (a damaged archive, files of unequal length)."""
 
 
-def bounded_lines(stream: _Lines, name: str) -> Iterator[bytes]:
+def bounded_lines(stream: Lines, name: str) -> Iterator[bytes]:
     """Yield the lines of a binary stream. Raises DataError for one that does not end."""
     for number in itertools.count(1):
         raw = stream.readline(MAX_LINE_BYTES)
@@ -117,14 +117,14 @@ def read_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[_Lines]:
+def reading(path: Path) -> Iterator[Lines]:
     """A file's bytes, unpacked when its name ends in .gz or .zst.
 
     Raises DataError, also inside the block, for a file that cannot be read or is damaged.
     """
     try:
         with path.open("rb") as file, contextlib.ExitStack() as stack:
-            stream: _Lines = file
+            stream: Lines = file
             suffix = path.suffix.lower()
             # No compressed file is this short, but both modules read it as an empty text.
             if suffix in COMPRESSED and not file.peek(1):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seq2seq_cli.config.data import Columns
 from seq2seq_cli.config.sections import is_encodable
-from seq2seq_cli.data.columns import Codes, find_columns, one_line, shown
+from seq2seq_cli.data.columns import Codes, find_columns, listed, one_line, shown
 from seq2seq_cli.data.corpus import OnFault, read_lines
 from seq2seq_cli.errors import DataError
 
@@ -95,8 +95,7 @@ def named_columns(
 ) -> tuple[str, str]:
     """Names of the source and target fields, where fields have names only; see `find_columns`."""
     if columns is not None and columns.has_numbers:
-        there = ", ".join(map(shown, found))
-        raise DataError(f"{name}: its columns have names, not numbers; there are: {there}")
+        raise DataError(f"{name}: its columns have names, not numbers; there are: {listed(found)}")
     source, target = find_columns(name, found, columns, codes)
     return found[source], found[target]
 
@@ -106,7 +105,7 @@ def text_fields(fields: Mapping[str, Any], wanted: tuple[str, str]) -> tuple[str
     texts = []
     for name in wanted:
         if name not in fields and not _is_in_null(name, fields):
-            return f"no field {name!r}; there are: {', '.join(map(shown, fields))}"
+            return f"no field {name!r}; there are: {listed(fields)}"
         text = fields.get(name)
         text = "" if text is None else text
         if not isinstance(text, str):

@@ -84,8 +84,12 @@ class WeightAverage:
         weights = self._weights
         count = {"none": 0, "ema": 1}.get(self._config.kind, len(tensors) // len(weights))
         means = [{name: f"{index}.{name}" for name in weights} for index in range(count)]
-        shapes = {mean[name]: weight.shape for mean in means for name, weight in weights.items()}
-        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+        wanted = {
+            mean[name]: (weight.shape, weight.dtype)
+            for mean in means
+            for name, weight in weights.items()
+        }
+        if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != wanted:
             raise ValueError("they do not fit the model and training.averaging")
         for mean in means:
             saved = {name: tensors[mean[name]] for name in weights}

@@ -177,14 +177,23 @@ def _load_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]
 ) -> None:
-    """Give the optimizer back what it remembered of each parameter.
+    """Give the optimizer back what it remembered of each parameter, or of none (before the first
+    update).
 
-    Raises ValueError for what fits no parameter.
+    Raises ValueError for what this optimizer never remembers of this model.
     """
+    if not tensors:
+        return
+    is_sgd = isinstance(optimizer, torch.optim.SGD)
+    keys = ("momentum_buffer",) if is_sgd else ("step", "exp_avg", "exp_avg_sq")
     parameters = dict(model.named_parameters())
-    for full_name, tensor in tensors.items():
-        name, _, key = full_name.rpartition(".")
-        shape = parameters[name].shape if name in parameters else None
-        if shape is None or tensor.shape not in (shape, ()):
-            raise ValueError(f"{full_name} does not fit the model")
-        optimizer.state[parameters[name]][key] = tensor
+    wanted = {f"{name}.{key}" for name in parameters for key in keys}
+    if odd := sorted(wanted ^ tensors.keys()):
+        raise ValueError(f"what the optimizer remembers does not fit: {odd[0]}")
+    for name, parameter in parameters.items():
+        remembered = {key: tensors[f"{name}.{key}"] for key in keys}
+        for key, tensor in remembered.items():
+            shape = torch.Size() if key == "step" else parameter.shape
+            if (tensor.shape, tensor.dtype) != (shape, torch.float32):
+                raise ValueError(f"what the optimizer remembers does not fit: {name}.{key}")
+        optimizer.state[parameter] = remembered

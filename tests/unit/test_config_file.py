@@ -498,14 +498,15 @@ def _bomb() -> str:
             "".join(f"k{index}: 1\n" for index in range(MAX_VALUES)),
             "too many values (do aliases multiply them?)",
         ),
+        ("a: [" + "x," * 100_000, "too many values (do aliases multiply them?)"),
         ("a: " + "[" * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
-        ("a: " + "{b: " * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
+        ("a: " + "{b: " * 50_000, f"nested deeper than {MAX_DEPTH} levels"),
         (
             "".join(" " * level + "k:\n" for level in range(500)),
             f"nested deeper than {MAX_DEPTH} levels",
         ),
     ],
-    ids=["bomb", "recursive", "in-list", "root", "long", "brackets", "braces", "block"],
+    ids=["bomb", "recursive", "in-list", "root", "long", "list", "brackets", "braces", "block"],
 )
 def test_documents_made_to_explode_are_refused(text: str, expected: str) -> None:
     (line,) = mistakes(text)
@@ -522,7 +523,7 @@ def test_a_large_file_is_refused_and_one_just_below_is_not() -> None:
     padding = MAX_BYTES - len(CORPUS) - 1
     assert load(f"{CORPUS}#{'x' * padding}").data.dataset == "phrasebook"
     assert mistakes(f"{CORPUS}#{'x' * (padding + 1)}") == [
-        "c.yaml: larger than 1,048,576 bytes, which no config is"
+        "c.yaml: larger than 262,144 bytes, which no config is"
     ]
 
 
@@ -781,11 +782,24 @@ def test_a_set_that_is_no_key_and_value(override: str) -> None:
         ("training=[", "--set training:1: not valid YAML: expected the node content, "),
         ("training={a: &a [*a]}", "--set training:1: too many values (do aliases "),
         ("seed=" + "[" * 50, f"--set seed:1: nested deeper than {MAX_DEPTH} levels"),
+        ("seed=" + "9" * 5000, "--set seed: seed: is far too large a number: '9999"),
     ],
 )
 def test_mistakes_in_set(override: str, expected: str) -> None:
     (line,) = mistakes(f"{CORPUS}seed: 1\n", override)
     assert line.startswith(expected)
+
+
+def test_a_key_of_a_set_value_is_no_deeper_than_a_file() -> None:
+    key = ".".join("a" * MAX_DEPTH)
+    assert parse_override(f"{key}=1").key == key
+    with pytest.raises(ConfigError, match=f"^--set a[.a]*: nested deeper than {MAX_DEPTH} levels$"):
+        parse_override(f"{key}.a=1")
+
+
+def test_a_config_has_no_more_values_than_are_allowed() -> None:
+    keys = "".join(f"k{index}: 1\n" for index in range(MAX_VALUES - 10))
+    assert all(line.endswith(": unknown key") for line in mistakes(CORPUS + keys))
 
 
 def test_a_key_twice_in_a_set_value() -> None:
@@ -978,8 +992,11 @@ training:
   r_drop: 0.5
   loss_per: sentence
   averaging: {kind: last, checkpoints: 2}
+  accumulate: 2
   log_every: 1
   save_every: 2
+  save_every_minutes: 3
+  max_skipped_steps: 4
 validation: {every: 250, metric: bleu, patience: 5}
 decoding: {beam_size: 12, length_penalty: 0, no_repeat_ngram_size: 3, max_length_ratio: 1.5}
 """

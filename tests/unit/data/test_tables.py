@@ -197,6 +197,16 @@ def test_bad_tables(tmp_path: Path, name: str, content: str | bytes, message: st
     assert error_of(make(tmp_path / name, content), EN_DE) == message
 
 
+def test_of_very_many_columns_some_are_listed(tmp_path: Path) -> None:
+    many = make(tmp_path / "many.csv", ",".join(f"c{number}" for number in range(50_000)))
+    message = error_of(many)
+    assert message.count(",") < 60
+    assert "c0, c1, c2" in message
+    assert "c49 and 49,950 more" in message
+    few = make(tmp_path / "few.csv", ",".join(f"c{number}" for number in range(50)))
+    assert "c48, c49; if that is" in error_of(few)
+
+
 def test_reading_goes_on_after_faults_that_are_taken(tmp_path: Path) -> None:
     content = b'en,de\na,b\nc\nd\xff,"e\xfe\nf"\ng,h,i\n\nj,k\n'
     faults = Faults()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from seq2seq_cli import files
 from seq2seq_cli.errors import RunDirectoryError, SaveError
@@ -209,6 +210,35 @@ def test_a_save_of_another_model_is_refused(run_dir: Path, kept: Path, tmp_path:
     shutil.rmtree(run_dir / "last")
     shutil.copytree(foreign / "last", run_dir / "last")
     with pytest.raises(RunDirectoryError, match="its save is one of another config"):
+        runs.resumed_trainer(run_dir, tiny_config(kept, **SETTINGS), CPU, torch.float32)
+
+
+def _drop(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["decoder.output.bias.exp_avg"]
+
+
+def _rename(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["decoder.output.bias.other"] = tensors.pop("decoder.output.bias.exp_avg")
+
+
+def _reshape(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["decoder.output.bias.exp_avg"] = torch.zeros(1)
+
+
+def _retype(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["decoder.output.bias.exp_avg"] = tensors["decoder.output.bias.exp_avg"].double()
+
+
+@pytest.mark.parametrize("change", [_drop, _rename, _reshape, _retype], ids=lambda it: it.__name__)
+def test_what_no_optimizer_remembers_is_refused(
+    change: Callable[[dict[str, torch.Tensor]], None], run_dir: Path, kept: Path
+) -> None:
+    path = run_dir / "last" / "optimizer.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    sum_up(run_dir / "last")
+    with pytest.raises(RunDirectoryError, match=r"remembers does not fit: decoder\.output\.bias"):
         runs.resumed_trainer(run_dir, tiny_config(kept, **SETTINGS), CPU, torch.float32)
 
 
