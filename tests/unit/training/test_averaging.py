@@ -282,7 +282,7 @@ def test_resumed_equals_never_stopped(
     is_on = averaging["kind"] != "none"
     names = ["model.safetensors", "optimizer.safetensors", *["averages.safetensors"] * is_on]
     assert sorted(path.name for path in (run_dir / "last").iterdir()) == sorted(
-        [*names, "state.json"]
+        ["SHA256SUMS", *names, "state.json"]
     )
     for file in ["best.safetensors", *(f"last/{name}" for name in names)]:
         assert (run_dir / file).read_bytes() == (expected / file).read_bytes(), file
