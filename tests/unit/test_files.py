@@ -251,6 +251,7 @@ def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path: Path) -> None:
         ("process 1 on elsewhere\n", False),
         ("", True),
     ],
+    ids=["one that runs", "one that has ended", "a past life", "elsewhere", "nobody"],
 )
 def test_a_file_system_without_locks_goes_by_who_is_named(
     holder: str, is_free: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
