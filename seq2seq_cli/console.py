@@ -10,7 +10,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, Never
@@ -37,7 +37,8 @@ class _StderrHandler(logging.Handler):
         if getattr(record, "shown_by_command", False):
             return
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        tqdm.write(prefix + harmless(record.getMessage()), file=sys.stderr)
+        with suppress(OSError):  # a terminal that was closed is no reason to lose work
+            tqdm.write(prefix + harmless(record.getMessage()), file=sys.stderr)
 
 
 class _HarmlessFormatter(logging.Formatter):
@@ -77,6 +78,10 @@ class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # of what is left in its buffer
+            super().close()
 
 
 @contextmanager

@@ -51,21 +51,38 @@ class SubwordTokenizer:
         if not model:  # sentencepiece takes it, and fails at the first use
             raise ModelFileError("the tokenizer inside is empty")
         try:
+            parts = self._checked_parts()
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-            self._check()
+            self._check(parts)
         # ValueError: a piece is no UTF-8. LookupError: the bytes are none of a protobuf.
         except (RuntimeError, TypeError, ValueError, LookupError) as error:
             raise ModelFileError("the tokenizer inside is damaged") from error
 
-    def _check(self) -> None:
+    def _checked_parts(self) -> list[tuple[int, Any]]:
+        """All but the pieces. Ends at the first field too many: each could take far more memory
+        than it has bytes."""
+        parts: list[tuple[int, Any]] = []
+        num_pieces = 0
+        for number, value in _fields(self._model):
+            if number == _PIECE:
+                num_pieces += 1
+            else:
+                parts.append((number, value))
+            if num_pieces > self._config.size or len(parts) > 2:
+                break
+        if len(parts) > 2:
+            raise ModelFileError("the tokenizer inside is not one that this program has learned")
+        if num_pieces != self._config.size:
+            at_least = "at least " if num_pieces > self._config.size else ""
+            raise ModelFileError(
+                f"the tokenizer inside has {at_least}{num_pieces:,} subwords, the config inside "
+                f"{self._config.size:,}"
+            )
+        return parts
+
+    def _check(self, parts: list[tuple[int, Any]]) -> None:
         processor, config = self._processor, self._config
         num_pieces = processor.get_piece_size()
-        if num_pieces != config.size:
-            raise ModelFileError(
-                f"the tokenizer inside has {num_pieces:,} subwords, the config inside "
-                f"{config.size:,}"
-            )
-        parts = [field for field in _fields(self._model) if field[0] != _PIECE]
         trainer, normalizer = (
             [field for number, part in parts if number == wanted for field in _fields(part)]
             for wanted in (_TRAINER, _NORMALIZER)

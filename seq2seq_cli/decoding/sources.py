@@ -20,7 +20,8 @@ _TextT = TypeVar("_TextT", str, tuple[str, str])
 POOL_BATCHES = 10
 POOL_CHARACTERS = 1 << 24
 """And no more than this of them, for the sake of lines that are whole books."""
-_CHARACTERS_PER_TOKEN = 50  # more than words of any language have
+CHARACTERS_PER_TOKEN = 50
+"""More than words of any language have."""
 
 
 def first_tokens(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[str], bool]:
@@ -29,7 +30,7 @@ def first_tokens(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[str]
     Of a text that is much longer, only as much is cut into tokens as gives these: a book on one
     line takes no longer than a page.
     """
-    length = _CHARACTERS_PER_TOKEN * limit
+    length = CHARACTERS_PER_TOKEN * limit
     while length < len(text):
         # Between words, where there are any: half a word's tokens may be others than a whole one's.
         space = text.rfind(" ", length // 2, length)

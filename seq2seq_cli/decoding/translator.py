@@ -21,7 +21,13 @@ from seq2seq_cli.decoding.beam_search import (
     length_limits,
 )
 from seq2seq_cli.decoding.ensemble import Ensemble
-from seq2seq_cli.decoding.sources import BatchLimit, Sources, even_batches, pools
+from seq2seq_cli.decoding.sources import (
+    CHARACTERS_PER_TOKEN,
+    BatchLimit,
+    Sources,
+    even_batches,
+    pools,
+)
 from seq2seq_cli.decoding.unknown_words import replace_unknown
 from seq2seq_cli.device import autocast
 from seq2seq_cli.errors import ModelFileError, UsageError
@@ -102,7 +108,7 @@ class Score:
     0 where both are."""
     tokens: list[str]
     flags: list[str]
-    """truncated, unknown_words: of the source."""
+    """truncated (either side), unknown_words (of the source)."""
 
 
 class Translator:
@@ -290,7 +296,13 @@ class Translator:
 
     def _score_pool(self, pairs: list[tuple[str, str]], limit: BatchLimit) -> list[Score]:
         sources = [Sources(file, [source for source, _ in pairs]) for file in self.files]
-        targets = [self.file.target.encode_translation(target) for _, target in pairs]
+        targets, is_cut = [], []
+        for _, target in pairs:
+            # A token takes memory for each word of the vocabulary.
+            text = target[: DECODING_TOKENS * CHARACTERS_PER_TOKEN]
+            ids = self.file.target.encode_translation(text)
+            targets.append(ids[:DECODING_TOKENS])
+            is_cut.append(len(text) < len(target) or len(ids) > DECODING_TOKENS)
         scores = [-math.inf if len(target) else 0.0 for target in targets]
         with self.computing(), torch.inference_mode():
             target_lengths = [len(ids) for ids in targets]
@@ -305,7 +317,11 @@ class Translator:
                         raise self._without_numbers()
         to_tokens = self.file.target.vocabulary.to_tokens
         return [
-            Score(score, to_tokens(target), sources[0].flags(i))
+            Score(
+                score,
+                to_tokens(target),
+                list(dict.fromkeys(["truncated"] * is_cut[i] + sources[0].flags(i))),
+            )
             for i, (score, target) in enumerate(zip(scores, targets, strict=True))
         ]
 

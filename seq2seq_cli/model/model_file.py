@@ -268,7 +268,12 @@ def _read_codecs(
         return bytes(file.get_tensor(name).numpy())
 
     def vocabulary(side: str, max_size: int | None) -> Vocabulary:
-        found = Vocabulary.from_bytes(text(f"vocabulary.{side}"))
+        words = text(f"vocabulary.{side}")
+        # Words become objects, which are larger than what is in the file: no more than fit it.
+        most_rows = max((shape[0] for _, shape in shapes.values() if len(shape) == 2), default=0)
+        if words.count(b"\n") >= most_rows:
+            raise ModelFileError("the vocabulary inside has more words than the weights inside")
+        found = Vocabulary.from_bytes(words)
         num_words = len(found) - len(SPECIAL_TOKENS)
         if max_size is not None and num_words > max_size:
             raise ModelFileError(

@@ -8,11 +8,12 @@
 
 The folder is written whole and put on the disk beside the old one, which then becomes
 `last.previous`: at any moment at least one whole save is there. One that is found damaged becomes
-`last.damaged`, so that it is in the way of no other.
+`last.damaged`, or `last.damaged-2` and so on, so that it is in the way of no other.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import shutil
@@ -24,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from seq2seq_cli.errors import ModelFileError, RunDirectoryError
+from seq2seq_cli.errors import RunDirectoryError
 from seq2seq_cli.files import checksum, problem, sync_folder, write_text
 from seq2seq_cli.locate import SAVED_MODEL
 from seq2seq_cli.model.model_file import (
@@ -38,7 +39,6 @@ from seq2seq_cli.training.state import OtherFormatError, TrainingState
 logger = logging.getLogger("seq2seq")
 
 LAST, PREVIOUS, NEW, DAMAGED = "last", "last.previous", "last.new", "last.damaged"
-FOLDERS = (LAST, PREVIOUS, NEW, DAMAGED)
 
 _MODEL, _OPTIMIZER, _STATE = SAVED_MODEL, "optimizer.safetensors", "state.json"
 _AVERAGES = "averages.safetensors"
@@ -91,9 +91,12 @@ class Checkpoint(NamedTuple):
 def load_checkpoint(run_dir: Path, device: torch.device) -> Checkpoint:
     """Read the last save, or the one before where the last one is damaged.
 
-    Raises RunDirectoryError when there is none, or none that is whole, and OtherFormatError for one
-    that this version does not read.
+    Raises RunDirectoryError when there is none, or none that is whole, or it cannot be read just
+    now, OtherFormatError for one that this version does not read, and ModelFileError for a whole
+    one whose model cannot be used here.
     """
+    if not (run_dir / LAST).exists() and _is_whole(run_dir / NEW):  # a crash came just before this
+        (run_dir / NEW).rename(run_dir / LAST)
     faults: dict[str, str] = {}
     for name in (LAST, PREVIOUS):
         if not (run_dir / name).is_dir():
@@ -102,13 +105,13 @@ def load_checkpoint(run_dir: Path, device: torch.device) -> Checkpoint:
             checkpoint = _read(run_dir / name, device)
         except OtherFormatError as error:
             raise OtherFormatError(f"{run_dir / name}: {error}") from error
-        except (ModelFileError, OSError, ValueError, safetensors.SafetensorError) as error:
-            reason = problem(error) if isinstance(error, OSError) else str(error)
-            faults[name] = " ".join(reason.split())
+        except OSError as error:  # which is no damage: it may be another time
+            raise RunDirectoryError(f"{problem(error)}; nothing was changed") from error
+        except (ValueError, safetensors.SafetensorError) as error:
+            faults[name] = " ".join(str(error).split())
             continue
         if LAST in faults:
-            damaged = run_dir / DAMAGED
-            shutil.rmtree(damaged, ignore_errors=True)
+            damaged = _free_name(run_dir / DAMAGED)
             (run_dir / LAST).rename(damaged)
             logger.warning(
                 "%s: the save is damaged: %s; going on from the one before it, and the damaged one "
@@ -140,8 +143,24 @@ def _read(folder: Path, device: torch.device) -> Checkpoint:
     )
 
 
+def _free_name(path: Path) -> Path:
+    """What is damaged may be all that somebody has: it takes no other's place."""
+    names = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(free for free in (path, *itertools.islice(names, 999)) if not free.exists())
+
+
+def _is_whole(folder: Path) -> bool:
+    """The file of sums is the last that is written."""
+    try:
+        _check_sums(folder)
+    except (ValueError, OSError, OtherFormatError):
+        return False
+    return True
+
+
 def _check_sums(folder: Path) -> None:
-    """Raises ValueError, OtherFormatError for a save from before there were sums."""
+    """Raises ValueError for damage, OSError for what cannot be read now, OtherFormatError for a
+    save from before there were sums."""
     if not (folder / _SUMS).exists():
         TrainingState.from_json(_read_text(folder / _STATE))  # of the first format
         raise ValueError(f"{_SUMS} is missing")
@@ -153,15 +172,15 @@ def _check_sums(folder: Path) -> None:
     if not whole or ((folder / _AVERAGES).exists() and _AVERAGES not in sums):
         raise ValueError(f"{_SUMS} is not what was written")
     for name, digest in sums.items():
-        try:
-            found_digest = checksum(folder / name, "sha256")
-        except OSError as error:
-            raise ValueError(f"{name}: {error.strerror}") from error
-        if found_digest != digest:
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is missing")
+        if checksum(folder / name, "sha256") != digest:
             raise ValueError(f"{name}: is not what was written, its sum differs")
 
 
 def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing")
     with path.open("rb") as file:
         data = file.read(_MAX_TEXT_BYTES)
     try:
@@ -171,7 +190,9 @@ def _read_text(path: Path) -> str:
 
 
 def _load_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
-    return safetensors.torch.load_file(path, device=str(device))
+    # Copies: what is mapped keeps a file that is long deleted on the disk.
+    found = safetensors.torch.load_file(path, device=str(device))
+    return {name: tensor.clone() for name, tensor in found.items()}
 
 
 def restore_optimizer(

@@ -17,7 +17,6 @@ from seq2seq_cli.files import patiently, problem
 from seq2seq_cli.locate import BEST_MODEL
 from seq2seq_cli.model.model_file import TranslatorFile, save_translator
 from seq2seq_cli.model.scoring import corpus_losses, perplexity
-from seq2seq_cli.training.checkpoint import save_checkpoint
 from seq2seq_cli.training.meter import ADVICE, Meter
 from seq2seq_cli.training.metrics_log import Event, MetricsLog
 from seq2seq_cli.training.prefetch import prefetched
@@ -62,7 +61,9 @@ class _Loop:
         self.metrics = MetricsLog(run_dir / "metrics.jsonl", self.state.metrics_bytes)
         self.bar = progress_bar(trainer.plan.steps, " step", done=self.state.step)
         self.meter = Meter(self.state, self.config.training.max_skipped_steps)
-        self.saved_step = self.state.step
+        self.saved: tuple[int, int] | None = None
+        if self.state.step:
+            self.saved = self.state.step, self.state.validated_step
         self.saved_at = time.monotonic()
 
     def close(self) -> None:
@@ -72,15 +73,17 @@ class _Loop:
     def run(self) -> None:
         state = self.state
         try:
-            if not state.step:  # so that --resume always has something to go on from
+            if self.saved is None:  # so that --resume always has something to go on from
                 self._save()
             if self._validation_is_due():  # a stop came before it, or in it
                 self._validate()
                 self._save()
             while not self.trainer.is_done:
                 self._epoch()
+                self.stop.raise_if_set()
         except Interrupted:
-            self._save()
+            if self.saved != (state.step, state.validated_step):
+                self._save()
             raise
         if state.best_score is not None:
             metric = self.config.validation.metric
@@ -136,7 +139,7 @@ class _Loop:
         """Measure, keep the model if it is the best so far, count towards patience.
 
         Raises Interrupted when a signal comes while it measures: then nothing has changed."""
-        self.meter.settle()
+        self._settle()
         self._check_weights()
         begin = time.perf_counter()
         with self.trainer.average.validating():
@@ -192,17 +195,13 @@ class _Loop:
 
     def _save(self) -> None:
         """Write last/."""
-        self.meter.settle()
+        self._settle()
         self._check_weights()
-        trainer, state = self.trainer, self.state
+        state = self.state
         state.metrics_bytes = self.metrics.num_bytes
-        averages = trainer.average.tensors()
-        self._write(
-            lambda: save_checkpoint(
-                self.run_dir, trainer.translator, trainer.optimizer, averages, state
-            )
-        )
-        self.saved_step, self.saved_at = state.step, time.monotonic()
+        self._write(self.metrics.sync)
+        self._write(lambda: self.trainer.save(self.run_dir))
+        self.saved, self.saved_at = (state.step, state.validated_step), time.monotonic()
         logger.debug("saved %s at step %d", self.run_dir / "last", state.step)
 
     def _write(self, write: Callable[[], None]) -> None:
@@ -221,12 +220,18 @@ class _Loop:
             )
 
     def _where_it_goes_on(self) -> str:
-        if not self.saved_step:
+        if self.saved is None:
             return "nothing was saved so far"
-        return f"the save of step {self.saved_step} is whole, and --resume goes on from there"
+        return f"the save of step {self.saved[0]} is whole, and --resume goes on from there"
+
+    def _settle(self) -> None:
+        try:
+            self.meter.settle()
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self._where_it_goes_on()}") from error
 
     def _log_step(self) -> None:
-        self.meter.settle()
+        self._settle()
         state, last, epoch = self.state, self.meter.last, self._epoch_of_step
         assert last is not None
         # Of steps that were all skipped, there is no loss.

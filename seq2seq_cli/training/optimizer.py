@@ -24,10 +24,11 @@ def clip_gradients(model: Seq2Seq, limit: float) -> torch.Tensor:
 def step_if(is_finite: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
     """An update, or none where the gradients are no numbers: those would spoil all weights.
 
-    is_finite: a boolean. A GPU heeds it by itself, as it does for torch's GradScaler: asking it
-    would make Python wait for it at every step.
+    is_finite: a boolean. Adam on a GPU heeds it by itself, as it does for torch's GradScaler:
+    asking would make Python wait for it at every step. (SGD so left out at its first step begins
+    with a momentum that nobody has set.)
     """
-    if is_finite.device.type == "cuda":
+    if is_finite.device.type == "cuda" and isinstance(optimizer, torch.optim.Adam):
         optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
     elif not is_finite:
         return

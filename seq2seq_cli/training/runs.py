@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from seq2seq_cli.config import Config
-from seq2seq_cli.config_file import changed_keys, dump_config, load_config
+from seq2seq_cli.config_file import changed_keys, dump_config
 from seq2seq_cli.data.preparation import PreparedData, prepare
 from seq2seq_cli.data.pretrained import read_pretrained
 from seq2seq_cli.errors import ConfigError, DataError, ModelFileError, RunDirectoryError
@@ -20,9 +21,10 @@ from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
 from seq2seq_cli.randomness import derived_seed
 from seq2seq_cli.training.checkpoint import (
     DAMAGED,
-    FOLDERS,
     LAST,
+    NEW,
     PREVIOUS,
+    Checkpoint,
     load_checkpoint,
     restore_optimizer,
 )
@@ -30,7 +32,8 @@ from seq2seq_cli.training.trainer import Trainer
 
 logger = logging.getLogger("seq2seq")
 
-_FILES = ("config.yaml", BEST_MODEL, "metrics.jsonl", "curves.png", "train.log")
+DAMAGED_BEST = "best.damaged.safetensors"
+_FILES = ("config.yaml", BEST_MODEL, DAMAGED_BEST, "metrics.jsonl", "curves.png", "train.log")
 
 # What a run cannot change on the way: the weights would not fit, or the place where training
 # stands would mean another batch.
@@ -45,6 +48,8 @@ _FIXED = (
     "training.averaging.kind",
     "validation.metric",
 )
+# Where the data lies may change, as long as it is the same; training never looks at the test data.
+_PLACES = ("data.train", "data.valid", "data.test")
 
 
 def new_trainer(config: Config, device: torch.device, precision: torch.dtype) -> Trainer:
@@ -82,7 +87,7 @@ def _begin_with_pretrained(model: Seq2Seq, config: Config, data: PreparedData) -
 
 def check_is_free(run_dir: Path) -> None:
     """Raises RunDirectoryError when the folder holds a run."""
-    if any((run_dir / name).exists() for name in (*_FILES, *FOLDERS)):
+    if any((run_dir / name).exists() for name in (*_FILES, LAST, PREVIOUS, NEW, DAMAGED)):
         raise RunDirectoryError(
             f"{run_dir} holds a run already; --resume goes on with it, --overwrite replaces it, "
             "--run-dir puts the new one elsewhere"
@@ -92,8 +97,8 @@ def check_is_free(run_dir: Path) -> None:
 def begin_run(run_dir: Path, config: Config) -> None:
     """Make the folder with config.yaml in it; a run that was there is gone. Raises OSError."""
     # The saves first: what is left, if this is where it ends, is no run to go on with.
-    for name in FOLDERS:
-        shutil.rmtree(run_dir / name, ignore_errors=True)
+    for folder in run_dir.glob(f"{LAST}*"):
+        shutil.rmtree(folder, ignore_errors=True)
     for name in _FILES:
         (run_dir / name).unlink(missing_ok=True)
     _tidy(run_dir)
@@ -107,10 +112,41 @@ def resumed_trainer(
     """A trainer that goes on from the last save in `run_dir`, with `config` from now on.
 
     Raises RunDirectoryError when there is no save, or none that is whole, DataError when the data
-    is not what it was, ConfigError when the config changes what cannot be changed.
+    is not what it was, ConfigError when the config changes what cannot be changed, OSError.
     """
-    changes = changed_keys(load_config(str(config_of_run(run_dir))), config)
-    refused = [key for key in changes if key.startswith(_FIXED)]
+    config_of_run(run_dir)
+    if _is_unsaved(run_dir):
+        logger.info("%s: nothing was saved yet, so that it begins at the first step", run_dir)
+        trainer = new_trainer(config, device, precision)
+    else:
+        saved = load_checkpoint(run_dir, device)
+        trainer = _trainer_of_save(saved, run_dir, config, device, precision)
+        if saved.state.best_score is not None:
+            _mend_best(trainer, run_dir)
+    _tidy(run_dir)
+    patiently(lambda: write_text(run_dir / "config.yaml", dump_config(config)))
+    return trainer
+
+
+def _trainer_of_save(
+    saved: Checkpoint,
+    run_dir: Path,
+    config: Config,
+    device: torch.device,
+    precision: torch.dtype,
+) -> Trainer:
+    try:
+        before = Config.model_validate(saved.state.config)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise RunDirectoryError(
+            f"{run_dir}: the config in its save does not fit: {key}: {first['msg']}"
+        ) from error
+    # Of the save, not of config.yaml: people edit that.
+    changes = changed_keys(before, config)
+    moved = {key: changes[key] for key in changes if key.startswith(_PLACES)}
+    refused = [key for key in changes if key.startswith(_FIXED) and key not in moved]
     if refused:
         raise ConfigError(
             "\n".join(
@@ -118,16 +154,59 @@ def resumed_trainer(
                 for key in refused
             )
         )
-    for key, (before, after) in changes.items():
-        logger.info("%s: from now on %s, was %s", key, after, before)
-    if _is_unsaved(run_dir):
-        logger.info("%s: nothing was saved yet, so that it begins at the first step", run_dir)
-        trainer = new_trainer(config, device, precision)
-    else:
-        trainer = _trainer_of_save(run_dir, config, device, precision)
-    _tidy(run_dir)
-    patiently(lambda: write_text(run_dir / "config.yaml", dump_config(config)))
+    inside, wanted = saved.translator.config, config.for_translator()
+    if (inside.data, inside.model) != (wanted.data, wanted.model):
+        raise RunDirectoryError(f"{run_dir}: its save holds a model of another config than its own")
+    for key, (old, new) in changes.items():
+        logger.info("%s: from now on %s, was %s", key, new, old)
+    model = saved.translator.model
+    data = prepare(config.data, (saved.translator.source, saved.translator.target))
+    digests = data.digests()
+    changed = [name for name in digests if digests[name] != saved.state.data_digests.get(name)]
+    if changed:
+        names = {"train": "training", "valid": "validation"}
+        places = [
+            f"{key} was {old}, is {new}"
+            for key, (old, new) in moved.items()
+            if key.split(".")[1] in (*changed, "test")  # a test set of its own is not cut off
+        ]
+        where = f" ({'; '.join(places)})" if places else ""
+        raise DataError(
+            f"{run_dir}: the {' and '.join(names[name] for name in changed)} data is not what it "
+            f"was when the run began{where}, and going on "
+            "would mix the two: put it back, or train anew with --run-dir or --overwrite"
+        )
+    trainer = Trainer(config, data, model, device, precision, saved.state)
+    try:
+        restore_optimizer(trainer.optimizer, model, saved.optimizer)
+        trainer.average.restore(saved.averages)
+        if saved.state.batch >= trainer.num_batches:
+            raise ValueError("it stands behind the end of an epoch")
+    except ValueError as error:
+        raise RunDirectoryError(f"{run_dir}: the save is damaged: {error}") from error
     return trainer
+
+
+def _mend_best(trainer: Trainer, run_dir: Path) -> None:
+    """Where the best model is lost, the save's is the best there is, until the next validation."""
+    path = run_dir / BEST_MODEL
+    try:
+        load_translator(path, torch.device("cpu"))
+        return
+    except ModelFileError as error:
+        if isinstance(error.__cause__, OSError) and path.exists():
+            raise  # it cannot be read just now, and may be whole
+        logger.warning(
+            "%s; the model of the save, at step %d, takes its place until the next validation",
+            *(error, trainer.state.step),
+        )
+    if path.exists():
+        path.replace(run_dir / DAMAGED_BEST)
+    trainer.state.best_score = None
+    with trainer.average.applied():
+        patiently(lambda: save_translator(path, trainer.translator))
+    # The score that is gone is gone for good, whatever comes before the next save.
+    patiently(lambda: trainer.save(run_dir))
 
 
 def _tidy(run_dir: Path) -> None:
@@ -143,47 +222,3 @@ def _is_unsaved(run_dir: Path) -> bool:
     metrics = run_dir / "metrics.jsonl"
     nothing_logged = not metrics.exists() or not metrics.stat().st_size
     return nothing_logged and not any((run_dir / name).exists() for name in kept)
-
-
-def _trainer_of_save(
-    run_dir: Path, config: Config, device: torch.device, precision: torch.dtype
-) -> Trainer:
-    saved = load_checkpoint(run_dir, device)
-    inside, wanted = saved.translator.config, config.for_translator()
-    if (inside.data, inside.model) != (wanted.data, wanted.model):
-        raise RunDirectoryError(f"{run_dir}: its save is one of another config than its own")
-    model = saved.translator.model
-    data = prepare(config.data, (saved.translator.source, saved.translator.target))
-    digests = data.digests()
-    changed = [name for name in digests if digests[name] != saved.state.data_digests.get(name)]
-    if changed:
-        names = {"train": "training", "valid": "validation"}
-        raise DataError(
-            f"{run_dir}: the {' and '.join(names[name] for name in changed)} data is not what it "
-            "was when the run began, and going on would mix the two: put it back, or train anew "
-            "with --run-dir or --overwrite"
-        )
-    trainer = Trainer(config, data, model, device, precision, saved.state)
-    try:
-        restore_optimizer(trainer.optimizer, model, saved.optimizer)
-        trainer.average.restore(saved.averages)
-    except ValueError as error:
-        raise RunDirectoryError(f"{run_dir}: the save is damaged: {error}") from error
-    if saved.state.best_score is not None:
-        _mend_best(trainer, run_dir)
-    return trainer
-
-
-def _mend_best(trainer: Trainer, run_dir: Path) -> None:
-    """Where the best model is lost, the save's is the best there is, until the next validation."""
-    path = run_dir / BEST_MODEL
-    try:
-        load_translator(path, torch.device("cpu"))
-    except ModelFileError as error:
-        logger.warning(
-            "%s; the model of the save, at step %d, takes its place until the next validation",
-            *(error, trainer.state.step),
-        )
-        trainer.state.best_score = None
-        with trainer.average.applied():
-            patiently(lambda: save_translator(path, trainer.translator))

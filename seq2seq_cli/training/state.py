@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -59,6 +59,8 @@ class TrainingState:
     """Spent validating."""
     metrics_bytes: _Count = 0
     """Size of metrics.jsonl at this point; what comes after is cut off on resume."""
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What training has followed so far."""
     data_digests: dict[str, _HexDigest] = dataclasses.field(default_factory=dict)
     """Of the training and the validation data."""
     machine: dict[str, str | int] = dataclasses.field(default_factory=dict)

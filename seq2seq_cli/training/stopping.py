@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that training heeds between two steps."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request that training heeds between two steps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self.is_hurried = False
-        """A second signal came."""
+        self.second: signal.Signals | None = None
+        """What came after it."""
         self._ends_at_once = False
 
     def take(self, number: int) -> None:
         """Note a signal. Raises KeyboardInterrupt where nothing waits for it."""
         if self.is_set:
-            self.is_hurried = True
+            self.second = signal.Signals(number)
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
 
@@ -63,17 +63,25 @@ class StopRequest:
             finally:
                 self._ends_at_once = False
         except BaseException:
-            if not self.is_hurried:
+            if self.second is None:
                 self.raise_if_set()
             raise
         self.raise_if_set()
+
+
+def _heeded() -> list[signal.Signals]:
+    """Ctrl-C, SIGTERM, and the end of the terminal, unless nohup has told us to ignore it."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 @contextmanager
 def stop_on_signals(
     answer: str = "finishing the step and saving",
 ) -> Iterator[StopRequest]:
-    """Inside the block, Ctrl-C and SIGTERM set the request instead of ending the process.
+    """Inside the block, Ctrl-C, SIGTERM and SIGHUP set the request instead of ending the process.
 
     answer: what the person is told.
     """
@@ -88,9 +96,13 @@ def stop_on_signals(
             os.write(_STDERR, _REQUEST_TAKEN.format(name, answer).encode())
         request.end_if_at_once()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in _heeded()}
     try:
         yield request
+    except KeyboardInterrupt as error:
+        if request.second in (None, signal.SIGINT):
+            raise
+        raise Interrupted(request.second, "interrupted") from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

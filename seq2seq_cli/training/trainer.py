@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from seq2seq_cli.model.model_file import TranslatorFile
 from seq2seq_cli.model.seq2seq import Seq2Seq
 from seq2seq_cli.randomness import derived_seed
 from seq2seq_cli.training.averaging import WeightAverage
+from seq2seq_cli.training.checkpoint import save_checkpoint
 from seq2seq_cli.training.meter import StepResult
 from seq2seq_cli.training.optimizer import clip_gradients, make_optimizer, step_if
 from seq2seq_cli.training.schedules import (
@@ -60,6 +62,7 @@ class Trainer:
         self.device = device
         self.precision = precision
         self.state = state or TrainingState(data_digests=data.digests())
+        self.state.config = config.model_dump(mode="json")
         self._log_and_note_machine()
         self.optimizer = make_optimizer(config.training.optimizer, model)
         self.average = WeightAverage(config.training.averaging, self.model)
@@ -179,6 +182,11 @@ class Trainer:
             logger.info("going on from step %d of epoch %d", state.step, state.epoch)
         if (ended_by := self._ended_by()) and state.validated_step == state.step:
             logger.info("this training is finished; %s has ended it", ended_by)
+
+    def save(self, run_dir: Path) -> None:
+        """Write last/. Raises OSError."""
+        averages = self.average.tensors()
+        save_checkpoint(run_dir, self.translator, self.optimizer, averages, self.state)
 
     @property
     def is_done(self) -> bool:

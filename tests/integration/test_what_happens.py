@@ -173,9 +173,13 @@ def both_saves_damaged(place: Place) -> Result:
 
 
 def best_lost(place: Place) -> Result:
+    _flip(place.own.model)
+    assert place.one_more_epoch().code == 0
+    place.ends_with_the_same_weights()
+    assert place.translate().code == 0
+    assert (place.run_dir / "best.damaged.safetensors").exists()
     place.own.model.unlink()
     result = place.one_more_epoch()
-    place.ends_with_the_same_weights()
     assert place.translate().code == 0
     return result
 
@@ -256,7 +260,11 @@ def little_room(place: Place) -> Result:
         return forward(self, batch, *arguments, **options)
 
     place.patch.setattr(Seq2Seq, "forward", with_little_room)
-    return place.one_more_epoch()
+    result = place.one_more_epoch()
+    found = load_file(place.run_dir / "last" / "model.safetensors")
+    for name, tensor in load_file(place.final).items():
+        torch.testing.assert_close(found[name], tensor, rtol=0.02, atol=0.02)
+    return result
 
 
 def model_damaged(place: Place) -> Result:
@@ -340,6 +348,7 @@ def stopped_while_translating(place: Place) -> Result:
 SITUATIONS: dict[str, Callable[[Place], Result]] = {
     "you press Ctrl-C while it trains": lambda place: stopped(place, signal.SIGINT),
     "the system sends SIGTERM": lambda place: stopped(place, signal.SIGTERM),
+    "the terminal is closed": lambda place: stopped(place, signal.SIGHUP),
     "Ctrl-C comes while it validates": stopped_while_validating,
     "Ctrl-C comes twice": stopped_twice,
     "the process is killed, or the power goes": killed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -160,7 +161,8 @@ def test_a_log_file_gets_news_and_above_however_quiet_the_terminal_is(
 ) -> None:
     path = tmp_path / "train.log"
     configure_logging(level)
-    with log_to(path):
+    with log_to(path) as begin:
+        begin()
         say_something_at_every_level()
     lines = path.read_text(encoding="utf-8").splitlines()
     time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
@@ -174,13 +176,61 @@ def test_a_log_file_is_appended_to_and_left_alone_afterwards(tmp_path: Path) -> 
     path = tmp_path / "train.log"
     path.write_text("before\n")
     configure_logging(logging.WARNING)
-    with log_to(path):
+    with log_to(path) as begin:
+        begin()
         logger.info("näher → 日本")
     after = path.read_text(encoding="utf-8")
     assert after.startswith("before\n")
     assert after.endswith(" INFO näher → 日本\n")
     logger.error("later")
     assert path.read_text(encoding="utf-8") == after
+
+
+def test_a_log_file_begins_when_told_to_with_what_was_said_before(tmp_path: Path) -> None:
+    path = tmp_path / "train.log"
+    configure_logging(logging.WARNING)
+    with log_to(path):
+        logger.info("nothing comes of it")
+    assert not path.exists()
+    with log_to(path) as begin:
+        logger.info("before")
+        assert not path.exists()
+        begin()
+        logger.info("after")
+        assert path.read_text().count("\n") == 2
+    assert [line.rpartition(" ")[2] for line in path.read_text().splitlines()] == [
+        "before",
+        "after",
+    ]
+
+
+def test_a_log_file_that_cannot_be_written_is_no_reason_to_stop(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(logging.WARNING)
+    with log_to(Path("/dev/full")) as begin:
+        begin()
+        logger.info("lost")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_terminal_that_has_gone_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        def fileno(self) -> int:
+            return 0
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((80, 24)))
+    configure_logging()
+    bar = progress_bar(10, " step")
+    assert not bar.disable
+    logger.warning("nobody reads it")
+    bar.update(5)
+    bar.refresh()
+    bar.close()
 
 
 def test_a_log_file_is_closed_when_the_block_fails(tmp_path: Path) -> None:
@@ -231,7 +281,8 @@ def test_what_a_bar_shows_is_logged_only_where_there_is_no_bar(
 ) -> None:
     terminal = on_a_terminal(monkeypatch)
     configure_logging()
-    with log_to(tmp_path / "log"):
+    with log_to(tmp_path / "log") as begin:
+        begin()
         logger.info("loss 3", extra=SHOWN_BY_BAR)
         logger.info("epoch ended")
     assert terminal.getvalue() == "epoch ended\n"
@@ -298,7 +349,8 @@ def test_logged_sentences_do_nothing_to_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging()
-    with log_to(tmp_path / "train.log"):
+    with log_to(tmp_path / "train.log") as begin:
+        begin()
         logging.getLogger("seq2seq").warning("source %s", "\x1b]0;pwned\x07")
     assert "\x1b" not in capsys.readouterr().err
     assert "\x1b" not in (tmp_path / "train.log").read_text()

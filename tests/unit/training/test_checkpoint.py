@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seq2seq_cli import files
-from seq2seq_cli.errors import RunDirectoryError, SaveError
-from seq2seq_cli.training import runs
+from seq2seq_cli.errors import ConfigError, RunDirectoryError, SaveError
+from seq2seq_cli.training import checkpoint, runs
 from seq2seq_cli.training.checkpoint import load_checkpoint
 from seq2seq_cli.training.loop import train
-from seq2seq_cli.training.metrics_log import MetricsLog
+from seq2seq_cli.training.metrics_log import MetricsLog, read_metrics
 from seq2seq_cli.training.state import FORMAT_VERSION, OtherFormatError, TrainingState
 from seq2seq_cli.training.stopping import StopRequest
 from tests.unit.training.support import (
@@ -27,6 +27,7 @@ from tests.unit.training.support import (
     Scores,
     assert_same_weights,
     run,
+    run_until,
     sum_up,
     tiny_config,
     tiny_trainer,
@@ -135,6 +136,68 @@ def test_going_on_from_the_save_before_comes_to_the_same(
     assert sorted(path.name for path in run_dir.glob("last*")) == names
 
 
+def test_damaged_saves_never_take_each_others_place(run_dir: Path) -> None:
+    (run_dir / "last.damaged").mkdir()
+    (run_dir / "last.damaged" / "kept").touch()
+    _flip(run_dir / "last" / "model.safetensors")
+    assert step_of(run_dir) == 6
+    assert (run_dir / "last.damaged" / "kept").exists()
+    assert (run_dir / "last.damaged-2" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_just_now_is_not_damaged(
+    number: int, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files.checksum
+
+    def sometimes(path: Path, algorithm: str) -> str:
+        if path == run_dir / "last" / "optimizer.safetensors":
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, algorithm)
+
+    monkeypatch.setattr(checkpoint, "checksum", sometimes)
+    before = sorted(run_dir.rglob("*"))
+    with pytest.raises(RunDirectoryError, match=rf"{os.strerror(number)}; nothing was changed"):
+        step_of(run_dir)
+    assert sorted(run_dir.rglob("*")) == before
+    monkeypatch.undo()
+    assert step_of(run_dir) == 8
+
+
+def test_a_crash_between_the_renames_loses_nothing(run_dir: Path) -> None:
+    """The new save is whole by then."""
+    (run_dir / "last").rename(run_dir / "last.new")
+    assert step_of(run_dir) == 8
+    (run_dir / "last").rename(run_dir / "last.new")
+    (run_dir / "last.new" / "SHA256SUMS").unlink()
+    assert step_of(run_dir) == 6
+
+
+def test_a_save_is_no_part_of_the_training_that_goes_on_from_it(run_dir: Path, kept: Path) -> None:
+    """What is mapped into memory would keep a deleted file's room on the disk."""
+    trainer = runs.resumed_trainer(run_dir, tiny_config(kept, **SETTINGS), CPU, torch.float32)
+    assert trainer.optimizer.state
+    assert str(run_dir) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_best_model_that_was_made_good_stays_so(run_dir: Path, kept: Path) -> None:
+    """Its score is gone, even if nothing was saved after that."""
+    _flip(run_dir / "best.safetensors")
+    for _ in range(2):
+        trainer = runs.resumed_trainer(run_dir, tiny_config(kept, **SETTINGS), CPU, torch.float32)
+        assert trainer.state.best_score is None
+    assert step_of(run_dir) == 8
+    assert (run_dir / "best.damaged.safetensors").exists()
+
+
+def test_a_stop_at_a_save_that_is_due_saves_once(tmp_path: Path) -> None:
+    run_dir = run_until(tiny_trainer(tmp_path, **SETTINGS), tmp_path, 6)
+    assert step_of(run_dir) == 6
+    shutil.rmtree(run_dir / "last")
+    assert step_of(run_dir) == 3
+
+
 def _changed_state(run_dir: Path, **values: Any) -> None:
     path = run_dir / "last" / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
@@ -177,6 +240,7 @@ def test_an_older_save_is_refused_with_the_way_out(run_dir: Path) -> None:
         ({"format_version": True}, "format_version"),
         ({"format_version": "2"}, "format_version"),
         ({"format_version": 0}, "format_version"),
+        ({"config": [1]}, "config"),
     ],
 )
 def test_a_state_that_nobody_wrote_is_named(
@@ -209,8 +273,12 @@ def test_a_save_of_another_model_is_refused(run_dir: Path, kept: Path, tmp_path:
     foreign = run(tiny_trainer(folder, **other), folder)
     shutil.rmtree(run_dir / "last")
     shutil.copytree(foreign / "last", run_dir / "last")
-    with pytest.raises(RunDirectoryError, match="its save is one of another config"):
-        runs.resumed_trainer(run_dir, tiny_config(kept, **SETTINGS), CPU, torch.float32)
+    config = tiny_config(kept, **SETTINGS)
+    with pytest.raises(ConfigError, match=r"model\.layer_norm: cannot change from True to False"):
+        runs.resumed_trainer(run_dir, config, CPU, torch.float32)
+    _changed_state(run_dir, config=config.model_dump(mode="json"))
+    with pytest.raises(RunDirectoryError, match="its save holds a model of another config"):
+        runs.resumed_trainer(run_dir, config, CPU, torch.float32)
 
 
 def _drop(tensors: dict[str, torch.Tensor]) -> None:
@@ -330,3 +398,16 @@ def test_a_metrics_line_is_whole_or_not_there(
     opened.close()
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 3]
+
+
+@pytest.mark.parametrize("rest", ["", '{"event": "tr', "\0\0\0\0", "x" * 100])
+def test_a_metrics_file_that_a_power_cut_took_a_part_of(rest: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    whole = '{"event": "train", "step": 1}\n'
+    path.write_text(whole + rest)
+    assert [event["step"] for event in read_metrics(path)] == [1]
+    log = MetricsLog(path, len(whole) + 50)
+    log.append({"event": "train", "step": 2})
+    log.close()
+    assert [event["step"] for event in read_metrics(path)] == [1, 2]
+    assert path.read_text().count("\n") == 2

@@ -59,6 +59,60 @@ def test_first_signal_is_a_request_and_the_second_ends(number: signal.Signals) -
             signal.raise_signal(number)
 
 
+@pytest.mark.parametrize(
+    ("second", "code"), [(signal.SIGINT, None), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_the_second_signal_says_how_it_ends(second: signal.Signals, code: int | None) -> None:
+    def stop_twice() -> None:
+        with stop_on_signals():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(second)
+
+    if code is None:
+        with pytest.raises(KeyboardInterrupt):
+            stop_twice()
+    else:
+        with pytest.raises(Interrupted) as caught:
+            stop_twice()
+        assert caught.value.exit_code == code
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemError, ImportError, None])
+def test_within_at_once_a_signal_ends_whatever_a_library_makes_of_it(
+    error: type[BaseException] | None,
+) -> None:
+    with stop_on_signals() as stop:
+        with pytest.raises(Interrupted), stop.at_once():
+            _library_ended_by_a_signal(error)
+        assert stop.signal == signal.SIGTERM
+
+
+def _library_ended_by_a_signal(error: type[BaseException] | None) -> None:
+    """Goes on after errors, and makes an error of its own, or nothing, of anything else."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Exception:
+        return
+    except BaseException as interruption:
+        if error:
+            raise error from interruption
+
+
+def test_within_at_once_other_errors_stay_what_they_are() -> None:
+    with stop_on_signals() as stop, pytest.raises(SystemError, match="mine"), stop.at_once():
+        raise SystemError("mine")
+
+
 def test_handlers_are_as_before_after_the_block() -> None:
     before = [signal.getsignal(number) for number in NUMBERS]
     with stop_on_signals():

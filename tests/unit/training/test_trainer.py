@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seq2seq_cli.config_file import dump_config
 from seq2seq_cli.data import batching
 from seq2seq_cli.data.batching import Batch, pairs_batch
 from seq2seq_cli.errors import (
@@ -816,6 +817,32 @@ def test_a_stop_in_a_validation_gives_it_up_and_makes_it_again(
     for name in ("last/model.safetensors", "best.safetensors"):
         assert (expected / name).read_bytes() == (run_dir / name).read_bytes()
     assert_same_weights(straight.average.tensors(), resumed.average.tensors())
+
+
+def test_what_config_yaml_says_by_now_is_no_way_around_what_cannot_change(tmp_path: Path) -> None:
+    """It is in people's hands; the save knows what it was trained with."""
+    run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
+    edited = tiny_config(tmp_path, epochs=2, batch_size=64)
+    (run_dir / "config.yaml").write_text(dump_config(edited))
+    with pytest.raises(ConfigError, match=r"batch_size: cannot change from 16 to 64"):
+        runs.resumed_trainer(run_dir, edited, CPU, torch.float32)
+
+
+def test_data_may_move_but_not_change(tmp_path: Path) -> None:
+    run_dir = run(tiny_trainer(tmp_path, epochs=1), tmp_path)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("train.tsv", "valid.tsv"):
+        shutil.copy(tmp_path / name, moved / name)
+    config = tiny_config(moved, epochs=2)
+    runs.resumed_trainer(run_dir, config, CPU, torch.float32)
+    (moved / "train.tsv").write_text("de\ten\na\tb\n")
+    with pytest.raises(DataError) as caught:
+        runs.resumed_trainer(run_dir, config, CPU, torch.float32)
+    assert (
+        f"the training data is not what it was when the run began (data.train was "
+        f"{tmp_path / 'train.tsv'}, is {moved / 'train.tsv'}), and"
+    ) in str(caught.value)
 
 
 def test_data_that_has_changed_is_refused(tmp_path: Path) -> None:
