@@ -87,6 +87,7 @@ _VARIANTS: dict[str, dict[str, Any]] = {
         },
         "training": {
             "batch_size": 8,
+            "accumulate": 2,
             "optimizer": {"kind": "adam", "learning_rate": 2e-2},
             "learning_rate_schedule": {"kind": "plateau", "patience": 0},
             "teacher_forcing": {"kind": "linear", "per": "token"},
