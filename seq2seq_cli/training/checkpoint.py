@@ -146,7 +146,7 @@ def _read(folder: Path, device: torch.device) -> Checkpoint:
 def _free_name(path: Path) -> Path:
     """What is damaged may be all that somebody has: it takes no other's place."""
     names = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(free for free in (path, *itertools.islice(names, 999)) if not free.exists())
+    return next(free for free in itertools.chain([path], names) if not free.exists())
 
 
 def _is_whole(folder: Path) -> bool:

@@ -119,7 +119,7 @@ class Trainer:
                 if self._room == math.inf:
                     logger.warning(
                         "%s has no memory for a whole batch: from now on those too large for it "
-                        "are read in parts, which comes to the same and takes longer",
+                        "are read in parts, which takes longer",
                         self.device,
                     )
                 self._room = min(self._room, most) / 2

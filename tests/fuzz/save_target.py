@@ -46,8 +46,9 @@ def save_folder(data: bytes) -> None:
         ).encode()
     has_previous = case.flag()
     run_dir = folder() / "run"
+    for left in run_dir.glob("last*"):  # by the case before
+        shutil.rmtree(left)
     for name, content in {"last": last, "last.previous": files}.items():
-        shutil.rmtree(run_dir / name, ignore_errors=True)
         if name == "last" or has_previous:
             (run_dir / name).mkdir()
             for file, text in content.items():
