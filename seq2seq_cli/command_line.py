@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -63,7 +63,7 @@ def reporting(debug: bool = False, to_save_memory: str = _TO_SAVE_MEMORY) -> Ite
         _fail("interrupted", 130, debug)
     except BrokenPipeError:
         # The reader of our output has gone (`seq2seq translate ... | head`): nothing is wrong.
-        _drop_output()
+        _drop(sys.stdout)
         sys.exit(0)
     except (MemoryError, RuntimeError) as error:
         # torch has an OutOfMemoryError for GPUs only, and a RuntimeError for the rest.
@@ -74,22 +74,26 @@ def reporting(debug: bool = False, to_save_memory: str = _TO_SAVE_MEMORY) -> Ite
         try:
             sys.stdout.flush()
         except OSError:  # it was stdout that failed
-            _drop_output()
+            _drop(sys.stdout)
         _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
 
 
 def _fail(text: str, exit_code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    for line in text.split("\n"):
-        print(f"error: {harmless(line)}", file=sys.stderr)
+    try:
+        for line in text.split("\n"):
+            print(f"error: {harmless(line)}", file=sys.stderr)
+        sys.stderr.flush()
+    except OSError:  # the terminal has gone
+        _drop(sys.stderr)
     sys.exit(exit_code)
 
 
-def _drop_output() -> None:
-    """Let what is left in stdout's buffer go nowhere, else Python complains of it at exit."""
+def _drop(stream: TextIO) -> None:
+    """Let what is left in the stream's buffer go nowhere, else Python complains of it at exit."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

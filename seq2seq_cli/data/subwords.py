@@ -34,6 +34,9 @@ _MODEL_TYPES = {"unigram": 1, "bpe": 2}
 # Of the normalizer: its name, its table, and three things that it does unless told otherwise.
 _IDENTITY: dict[int, int | bytes] = {1: b"identity", 2: b"", 3: 1, 4: 1, 5: 1}
 
+_MAX_PARTS_BYTES = 1 << 16
+"""Of trainer and normalizer together; ours have some hundred."""
+
 _UNIGRAM_ALPHA = 0.2  # Kudo 2018: how much likelier segmentations are preferred
 
 
@@ -70,7 +73,8 @@ class SubwordTokenizer:
                 parts.append((number, value))
             if num_pieces > self._config.size or len(parts) > 2:
                 break
-        if len(parts) > 2:
+        num_bytes = sum(len(part) for _, part in parts)  # an int has no length: TypeError
+        if len(parts) > 2 or num_bytes > _MAX_PARTS_BYTES:
             raise ModelFileError("the tokenizer inside is not one that this program has learned")
         if num_pieces != self._config.size:
             at_least = "at least " if num_pieces > self._config.size else ""
@@ -83,6 +87,8 @@ class SubwordTokenizer:
     def _check(self, parts: list[tuple[int, Any]]) -> None:
         processor, config = self._processor, self._config
         num_pieces = processor.get_piece_size()
+        if num_pieces != config.size:
+            raise LookupError("what is no message was taken for a piece")
         trainer, normalizer = (
             [field for number, part in parts if number == wanted for field in _fields(part)]
             for wanted in (_TRAINER, _NORMALIZER)
@@ -218,6 +224,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
             at += 1
             value |= (byte & 0x7F) << shift
             shift += 7
+            if shift > 70:
+                raise LookupError("a number without end")
             if byte < 0x80:
                 return value
 
@@ -229,6 +237,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
             continue
         length = varint() if kind == 2 else {1: 8, 5: 4}[kind]
         at += length
+        if at > len(message):
+            raise LookupError("a field without end")
         yield key >> 3, message[at - length : at]
 
 

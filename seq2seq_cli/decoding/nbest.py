@@ -44,7 +44,7 @@ class Rescored(NamedTuple):
     entries: list[Entry]
     """The best first."""
     flags: Sequence[str]
-    """truncated, unknown_words: of the source, where there were entries to score."""
+    """Of its scores, where there were entries to score."""
 
 
 def read_nbest(path: Path, sources: Iterable[object]) -> Iterator[list[Entry]]:
@@ -162,7 +162,8 @@ def rescored(
             own, scores = scores[: len(entries)], scores[len(entries) :]
             ranked = rescore(entries, [each.score for each in own], weight)
             kept = [entry for entry in ranked if math.isfinite(entry.total)]
-            yield Rescored(kept, own[0].flags if own else ())
+            flags = dict.fromkeys(flag for score in own for flag in score.flags)
+            yield Rescored(kept, tuple(flags))
     yield from (Rescored([], ()) for _ in waiting)  # source lines behind the last entry
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import tee
 from typing import Any, Protocol, TypeVar
 
+from seq2seq_cli.config import DECODING_TOKENS
 from seq2seq_cli.console import json_line
 from seq2seq_cli.decoding.nbest import Entry, Rescored, format_entry
 from seq2seq_cli.decoding.translator import Score, Translation
@@ -19,6 +20,7 @@ logger = logging.getLogger("seq2seq")
 _WARNINGS = {
     "invalid_utf8": ("line", "not valid UTF-8; U+FFFD stands for what was not"),
     "truncated": ("line", "longer than is read of a line (data.max_length) and cut"),
+    "translation_truncated": ("translation", f"longer than {DECODING_TOKENS:,} tokens and cut"),
     "length_capped": ("translation", "ended at the length limit"),
 }
 

@@ -108,7 +108,7 @@ class Score:
     0 where both are."""
     tokens: list[str]
     flags: list[str]
-    """truncated (either side), unknown_words (of the source)."""
+    """truncated, unknown_words (of the source), translation_truncated."""
 
 
 class Translator:
@@ -320,7 +320,7 @@ class Translator:
             Score(
                 score,
                 to_tokens(target),
-                list(dict.fromkeys(["truncated"] * is_cut[i] + sources[0].flags(i))),
+                sources[0].flags(i) + ["translation_truncated"] * is_cut[i],
             )
             for i, (score, target) in enumerate(zip(scores, targets, strict=True))
         ]

@@ -270,7 +270,8 @@ def _read_codecs(
     def vocabulary(side: str, max_size: int | None) -> Vocabulary:
         words = text(f"vocabulary.{side}")
         # Words become objects, which are larger than what is in the file: no more than fit it.
-        most_rows = max((shape[0] for _, shape in shapes.values() if len(shape) == 2), default=0)
+        matrices = [shape for kind, shape in shapes.values() if kind == "F32" and len(shape) == 2]
+        most_rows = max((rows for rows, columns in matrices if columns), default=0)
         if words.count(b"\n") >= most_rows:
             raise ModelFileError("the vocabulary inside has more words than the weights inside")
         found = Vocabulary.from_bytes(words)

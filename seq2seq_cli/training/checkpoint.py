@@ -46,6 +46,12 @@ _SUMS = "SHA256SUMS"
 _MAX_TEXT_BYTES = 1 << 20
 
 
+def save_folders(run_dir: Path) -> list[Path]:
+    """All folders that saves have left in a run directory."""
+    name = re.compile(r"last(\.new|\.previous|\.damaged(-\d+)?)?")
+    return [path for path in run_dir.glob(f"{LAST}*") if name.fullmatch(path.name)]
+
+
 def save_checkpoint(
     run_dir: Path,
     translator: TranslatorFile,
@@ -95,31 +101,22 @@ def load_checkpoint(run_dir: Path, device: torch.device) -> Checkpoint:
     now, OtherFormatError for one that this version does not read, and ModelFileError for a whole
     one whose model cannot be used here.
     """
-    if not (run_dir / LAST).exists() and _is_whole(run_dir / NEW):  # a crash came just before this
-        (run_dir / NEW).rename(run_dir / LAST)
     faults: dict[str, str] = {}
-    for name in (LAST, PREVIOUS):
-        if not (run_dir / name).is_dir():
+    for name in (LAST, NEW, PREVIOUS):
+        folder = run_dir / name
+        # The file of sums is written last: without it, a crash came while the new save was written.
+        if not folder.is_dir() or (name == NEW and not (folder / _SUMS).exists()):
             continue
         try:
-            checkpoint = _read(run_dir / name, device)
+            checkpoint = _read(folder, device)
         except OtherFormatError as error:
-            raise OtherFormatError(f"{run_dir / name}: {error}") from error
+            raise OtherFormatError(f"{folder}: {error}") from error
         except OSError as error:  # which is no damage: it may be another time
             raise RunDirectoryError(f"{problem(error)}; nothing was changed") from error
         except (ValueError, safetensors.SafetensorError) as error:
             faults[name] = " ".join(str(error).split())
             continue
-        if LAST in faults:
-            damaged = _free_name(run_dir / DAMAGED)
-            (run_dir / LAST).rename(damaged)
-            logger.warning(
-                "%s: the save is damaged: %s; going on from the one before it, and the damaged one "
-                "is %s now",
-                run_dir / LAST,
-                faults[LAST],
-                damaged,
-            )
+        _make_last(run_dir, name, faults.get(LAST))
         return checkpoint
     if faults:
         told = "; ".join(
@@ -127,6 +124,27 @@ def load_checkpoint(run_dir: Path, device: torch.device) -> Checkpoint:
         )
         raise RunDirectoryError(f"{told}; no whole one is left to go on from")
     raise RunDirectoryError(f"{run_dir}: holds no save to go on from")
+
+
+def _make_last(run_dir: Path, name: str, fault: str | None) -> None:
+    """Put out of the way what the next save or resume could stumble over.
+
+    name: of the save that is gone on with. fault: of `last/`."""
+    if fault is not None:
+        damaged = free_name(run_dir / DAMAGED)
+        (run_dir / LAST).rename(damaged)
+        logger.warning(
+            "%s: the save is damaged: %s; going on from the one %s it, and the damaged one is %s "
+            "now",
+            run_dir / LAST,
+            fault,
+            "before" if name == PREVIOUS else "after",
+            damaged,
+        )
+    if name == NEW:
+        (run_dir / NEW).rename(run_dir / LAST)
+    elif (run_dir / NEW).exists():
+        shutil.rmtree(run_dir / NEW)
 
 
 def _read(folder: Path, device: torch.device) -> Checkpoint:
@@ -143,19 +161,10 @@ def _read(folder: Path, device: torch.device) -> Checkpoint:
     )
 
 
-def _free_name(path: Path) -> Path:
+def free_name(path: Path) -> Path:
     """What is damaged may be all that somebody has: it takes no other's place."""
     names = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
     return next(free for free in itertools.chain([path], names) if not free.exists())
-
-
-def _is_whole(folder: Path) -> bool:
-    """The file of sums is the last that is written."""
-    try:
-        _check_sums(folder)
-    except (ValueError, OSError, OtherFormatError):
-        return False
-    return True
 
 
 def _check_sums(folder: Path) -> None:

@@ -20,20 +20,19 @@ from seq2seq_cli.model.model_file import load_translator, save_translator
 from seq2seq_cli.model.seq2seq import Seq2Seq, initialise
 from seq2seq_cli.randomness import derived_seed
 from seq2seq_cli.training.checkpoint import (
-    DAMAGED,
-    LAST,
     NEW,
-    PREVIOUS,
     Checkpoint,
+    free_name,
     load_checkpoint,
     restore_optimizer,
+    save_folders,
 )
 from seq2seq_cli.training.trainer import Trainer
 
 logger = logging.getLogger("seq2seq")
 
 DAMAGED_BEST = "best.damaged.safetensors"
-_FILES = ("config.yaml", BEST_MODEL, DAMAGED_BEST, "metrics.jsonl", "curves.png", "train.log")
+_FILES = ("config.yaml", BEST_MODEL, "metrics.jsonl", "curves.png", "train.log")
 
 # What a run cannot change on the way: the weights would not fit, or the place where training
 # stands would mean another batch.
@@ -87,20 +86,26 @@ def _begin_with_pretrained(model: Seq2Seq, config: Config, data: PreparedData) -
 
 def check_is_free(run_dir: Path) -> None:
     """Raises RunDirectoryError when the folder holds a run."""
-    if any((run_dir / name).exists() for name in (*_FILES, LAST, PREVIOUS, NEW, DAMAGED)):
+    if _files(run_dir) or save_folders(run_dir):
         raise RunDirectoryError(
             f"{run_dir} holds a run already; --resume goes on with it, --overwrite replaces it, "
             "--run-dir puts the new one elsewhere"
         )
 
 
+def _files(run_dir: Path) -> list[Path]:
+    """Of a run, those that there are."""
+    found = [run_dir / name for name in _FILES] + list(run_dir.glob(f"{DAMAGED_BEST}*"))
+    return [path for path in found if path.exists()]
+
+
 def begin_run(run_dir: Path, config: Config) -> None:
     """Make the folder with config.yaml in it; a run that was there is gone. Raises OSError."""
     # The saves first: what is left, if this is where it ends, is no run to go on with.
-    for folder in run_dir.glob(f"{LAST}*"):
+    for folder in save_folders(run_dir):
         shutil.rmtree(folder, ignore_errors=True)
-    for name in _FILES:
-        (run_dir / name).unlink(missing_ok=True)
+    for path in _files(run_dir):
+        path.unlink()
     _tidy(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     patiently(lambda: write_text(run_dir / "config.yaml", dump_config(config)))
@@ -201,7 +206,7 @@ def _mend_best(trainer: Trainer, run_dir: Path) -> None:
             *(error, trainer.state.step),
         )
     if path.exists():
-        path.replace(run_dir / DAMAGED_BEST)
+        path.rename(free_name(run_dir / DAMAGED_BEST))
     trainer.state.best_score = None
     with trainer.average.applied():
         patiently(lambda: save_translator(path, trainer.translator))
@@ -218,7 +223,7 @@ def _tidy(run_dir: Path) -> None:
 
 def _is_unsaved(run_dir: Path) -> bool:
     """Whether the run ended before its first save, which is made before the first step."""
-    kept = (LAST, PREVIOUS, DAMAGED, BEST_MODEL)
     metrics = run_dir / "metrics.jsonl"
     nothing_logged = not metrics.exists() or not metrics.stat().st_size
-    return nothing_logged and not any((run_dir / name).exists() for name in kept)
+    has_save = any(path.name != NEW for path in save_folders(run_dir))
+    return nothing_logged and not has_save and not (run_dir / BEST_MODEL).exists()

@@ -88,6 +88,8 @@ def stop_on_signals(
     request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
+        if request.is_set and number not in (signal.SIGINT, signal.SIGTERM):
+            return  # a terminal that closes says so more than once
         request.take(number)
         # A handler runs wherever the program is, in the middle of a log line too: a logger's
         # buffers may not be entered twice, the file below them may. train.log tells of the end.

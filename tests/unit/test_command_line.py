@@ -7,6 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +95,15 @@ def test_sigterm_interrupts_whatever_a_library_makes_of_it(
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(SystemError, match="mine"), interrupted_by_sigterm():
         raise SystemError("mine")
+
+
+def test_the_exit_code_is_right_where_nobody_can_be_told() -> None:
+    program = (
+        "from seq2seq_cli.command_line import reporting\n"
+        "from seq2seq_cli.errors import Interrupted\n"
+        "with reporting(), reporting():\n"
+        "    raise Interrupted(1)\n"
+    )
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], stderr=full, check=False)
+    assert done.returncode == 129

@@ -59,6 +59,13 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "a second normalizer": (BPE + b"\x1a\x06\x12\x04\0\0\0\0", SIZE, DAMAGED + "|" + FOREIGN),
     "a second trainer": (BPE + b"\x12\x00", SIZE, FOREIGN),
     "another trainer": (BPE + b"\x12\x02\x18\x01", SIZE, FOREIGN),
+    "a number without end": (b"\xff" * 1_000_000, SIZE, DAMAGED),
+    "a field without end": (BPE + b"\x0a\x7f", SIZE + 1, DAMAGED),
+    "a million little fields": (
+        b"\x12\xff\xff\x7f" + b"\x0a\x00" * (1 << 20),
+        SIZE,
+        FOREIGN + "|" + DAMAGED,
+    ),
     "test data": (BPE + b"\x22\x00", SIZE, FOREIGN),
     "unknown field": (BPE + b"\xfa\x7f\x00", SIZE, FOREIGN),
     "piece that is no text": (BPE + b"\x0a\x03\x0a\x01\xff", SIZE + 1, DAMAGED),

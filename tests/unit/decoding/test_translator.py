@@ -555,3 +555,13 @@ def test_blank_lines_need_no_numbers() -> None:
 
     assert translate([""], subject)[0].best.text == ""
     assert list(subject.score([("", "")])) == [Score(0.0, [], [])]
+
+
+def test_a_translation_without_end_is_scored_by_its_start() -> None:
+    """Memory is taken for each of its tokens, and all are scored at once."""
+    endless, long, plain = "t1 " * 300_000, "t1 " * 10_000, "t1"
+    found = list(translator().score([("s1", endless), ("s1", long), ("s1", plain)]))
+    cut = [("translation_truncated" in score.flags) for score in found]
+    assert cut == [True, False, False]
+    assert found[0].score == pytest.approx(found[1].score)
+    assert len(found[0].tokens) == 10_000

@@ -172,6 +172,36 @@ def test_a_crash_between_the_renames_loses_nothing(run_dir: Path) -> None:
     (run_dir / "last").rename(run_dir / "last.new")
     (run_dir / "last.new" / "SHA256SUMS").unlink()
     assert step_of(run_dir) == 6
+    assert not (run_dir / "last.new").exists()
+
+
+def test_the_new_save_beside_a_damaged_one_is_the_latest(
+    run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run_dir / "last", run_dir / "last.new")
+    _flip(run_dir / "last" / "model.safetensors")
+    with caplog.at_level("WARNING", logger="seq2seq"):
+        assert step_of(run_dir) == 8
+    assert "going on from the one after it" in caplog.messages[0]
+    names = ["last", "last.damaged", "last.previous"]
+    assert sorted(path.name for path in run_dir.glob("last*")) == names
+
+
+def test_a_run_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, **SETTINGS)
+    for name in ("last-epoch10", "lastfm", "last.damaged.old"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    runs.check_is_free(tmp_path / "run")
+    runs.begin_run(tmp_path / "run", trainer.config)
+    assert sorted(path.name for path in (tmp_path / "run").glob("last*")) == [
+        "last-epoch10",
+        "last.damaged.old",
+        "lastfm",
+    ]
+    (tmp_path / "run" / "last.damaged-2").mkdir()
+    (tmp_path / "run" / "config.yaml").unlink()
+    with pytest.raises(RunDirectoryError, match="holds a run already"):
+        runs.check_is_free(tmp_path / "run")
 
 
 def test_a_save_is_no_part_of_the_training_that_goes_on_from_it(run_dir: Path, kept: Path) -> None:

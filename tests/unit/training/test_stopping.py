@@ -59,9 +59,7 @@ def test_first_signal_is_a_request_and_the_second_ends(number: signal.Signals) -
             signal.raise_signal(number)
 
 
-@pytest.mark.parametrize(
-    ("second", "code"), [(signal.SIGINT, None), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("second", "code"), [(signal.SIGINT, None), (signal.SIGTERM, 143)])
 def test_the_second_signal_says_how_it_ends(second: signal.Signals, code: int | None) -> None:
     def stop_twice() -> None:
         with stop_on_signals():
@@ -75,6 +73,16 @@ def test_the_second_signal_says_how_it_ends(second: signal.Signals, code: int | 
         with pytest.raises(Interrupted) as caught:
             stop_twice()
         assert caught.value.exit_code == code
+
+
+def test_a_terminal_that_closes_says_so_more_than_once() -> None:
+    with stop_on_signals() as stop:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.signal == signal.SIGHUP
+        with pytest.raises(Interrupted) as caught:
+            stop.raise_if_set()
+        assert caught.value.exit_code == 129
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:
