@@ -103,10 +103,22 @@ def _lay_over(document: Document, overrides: Iterable[Override]) -> None:
         document.put(keys, parsed, Path.cwd(), origin)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text with line ends of Unicode in it so that it is read as it was."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def dump_config(config: Config) -> str:
     """The resolved config as YAML that `load_config` reads back to an equal config."""
     values = config.model_dump(mode="json", exclude_none=False)
-    body = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    body = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return f"# Resolved by seq2seq {__version__}: every key with its value.\n{body}"
 
 

@@ -1018,7 +1018,8 @@ def _odd_columns(name: str) -> Config:
           for name in ("null", "1e-4", "true", "0x10", "2014-09-10", "_", "日本")],
         *[_odd_columns(name)
           for name in ("~", "null", " a ", "a: b", "#", "a\nb", "\u2028", "'", '"', "x" * 300,
-                       "-", "@", "\\", "\0", "\u0301", "1_000", "a\tb", "👨‍👩‍👧")],
+                       "-", "@", "\\", "\0", "\u0301", "1_000", "a\tb", "👨‍👩‍👧", "\x85",
+                       "a \x85 b", "\u2029 x", "x\x85\x85", "\r", "a\r\nb", "\ufeff")],
         *[load_config(name) for name in shipped_configs()],
     ],
     ids=lambda config: ascii(config.data.columns.source if config.data.columns else config.name)[
