@@ -236,14 +236,17 @@ def test_curves_are_drawn_from_any_number_of_events(
 def test_metrics_log_is_cut_back_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path)
-    log.append({"step": 1, "loss": 1 / 3})
+    log.append({"event": "train", "step": 1, "loss": 1 / 3})
     kept = log.num_bytes
-    log.append({"step": 2})
+    log.append({"event": "train", "step": 2})
     log.close()
 
     log = MetricsLog(path, kept)
-    log.append({"step": 3})
+    log.append({"event": "train", "step": 3})
     log.close()
 
-    assert read_metrics(path) == [{"step": 1, "loss": 0.3333333}, {"step": 3}]
+    assert read_metrics(path) == [
+        {"event": "train", "step": 1, "loss": 0.3333333},
+        {"event": "train", "step": 3},
+    ]
     assert read_metrics(tmp_path / "none.jsonl") == []
