@@ -84,8 +84,8 @@ def dry_run(trainer: Trainer) -> DryRun:
         if seconds > MAX_SECONDS:
             break
     rate = num_tokens / seconds
-    per_epoch = pairs.num_target_tokens
-    estimates = [per_epoch / len(batches) * steps / rate] if steps else []
+    per_step = pairs.num_target_tokens / trainer.plan.steps_per_epoch
+    estimates = [per_step * steps / rate] if steps else []
     if config.training.max_minutes:
         estimates.append(config.training.max_minutes * 60)
     return DryRun(

@@ -24,6 +24,7 @@ from seq2seq_cli.errors import (
 from seq2seq_cli.model.model_file import TranslatorFile, load_translator
 from seq2seq_cli.training import runs
 from seq2seq_cli.training.checkpoint import load_checkpoint
+from seq2seq_cli.training.dry_run import dry_run
 from seq2seq_cli.training.loop import train
 from seq2seq_cli.training.metrics_log import Event, read_metrics
 from seq2seq_cli.training.stopping import StopRequest, stop_on_signals
@@ -723,6 +724,15 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path: Path) ->
     torch.testing.assert_close(results[0].loss_sum, results[1].loss_sum)
     torch.testing.assert_close(results[0].gradient_norm, results[1].gradient_norm)
     assert (trainer.state.step, trainer.state.batch) == (1, 2)
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_a_dry_run_estimates_every_token_once_an_epoch(accumulate: int, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, epochs=3, accumulate=accumulate)
+    num_tokens = 3 * trainer.data.train.pairs.num_target_tokens
+    report = dry_run(trainer)
+    estimated = report.estimated_seconds * report.target_tokens_per_second
+    assert estimated == pytest.approx(num_tokens)
 
 
 def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path: Path) -> None:
