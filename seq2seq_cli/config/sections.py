@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 
@@ -74,6 +82,13 @@ def mistake(text: str, key: str | None = None) -> PydanticCustomError:
     """An error in our own words; `key` is the dotted key that it is about, where pydantic cannot
     know."""
     return PydanticCustomError("mistake", "{text}", {"text": text, "key": key})
+
+
+def first_mistake(error: ValidationError) -> str:
+    """`dotted.key: what is wrong`, where one mistake is enough to refuse a file."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"]))
+    return f"{key}: {first['msg']}" if key else first["msg"]
 
 
 def _file_name(value: object) -> object:

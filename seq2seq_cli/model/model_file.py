@@ -5,7 +5,7 @@ metadata entry `seq2seq` with sorted JSON: format version, config without any pa
 languages share a vocabulary, and a checksum. Equal content gives equal bytes.
 
 Files come from anywhere, so nothing inside is believed: loading runs no code of the file's, and
-takes no more memory than a few times the file's size.
+what it holds is counted before it is made into objects.
 
 Versions: this program reads files of its own format version and of all before; newer ones it
 refuses by their number. Version 1 had no checksum.
@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from seq2seq_cli.config import TranslatorConfig
-from seq2seq_cli.config.sections import shown
+from seq2seq_cli.config.sections import first_mistake, shown
 from seq2seq_cli.data.tokenizers import load_tokenizer
 from seq2seq_cli.data.vocabulary import SPECIAL_TOKENS, TextCodec, Vocabulary
 from seq2seq_cli.errors import ModelFileError
@@ -208,9 +208,7 @@ def _read_config(metadata: dict[str, Any]) -> TranslatorConfig:
         # As JSON, so that a section may be a mapping even where types are strict.
         return TranslatorConfig.model_validate_json(json.dumps(metadata["config"]), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        reason = _in_short(f"{key}: {first['msg']}" if key else first["msg"])
+        reason = _in_short(first_mistake(error))
         raise ModelFileError(f"the config inside does not fit: {reason}") from error
 
 

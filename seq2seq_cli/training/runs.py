@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from seq2seq_cli.config import Config
+from seq2seq_cli.config.sections import first_mistake
 from seq2seq_cli.config_file import changed_keys, dump_config
 from seq2seq_cli.data.preparation import PreparedData, prepare
 from seq2seq_cli.data.pretrained import read_pretrained
@@ -143,10 +144,8 @@ def _trainer_of_save(
     try:
         before = Config.model_validate(saved.state.config)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
         raise RunDirectoryError(
-            f"{run_dir}: the config in its save does not fit: {key}: {first['msg']}"
+            f"{run_dir}: the config in its save does not fit: {first_mistake(error)}"
         ) from error
     # Of the save, not of config.yaml: people edit that.
     changes = changed_keys(before, config)

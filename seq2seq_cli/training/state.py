@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from seq2seq_cli.config.sections import first_mistake
 from seq2seq_cli.config.training import LearningRateScheduleConfig
 from seq2seq_cli.errors import RunDirectoryError
 
@@ -104,9 +105,7 @@ class TrainingState:
         try:
             return _SCHEMA.validate_json(json.dumps(values))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"]))
-            raise ValueError(f"state.json: {key}: {first['msg']}") from error
+            raise ValueError(f"state.json: {first_mistake(error)}") from error
 
 
 _SCHEMA = TypeAdapter(TrainingState)

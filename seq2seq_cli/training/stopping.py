@@ -14,10 +14,6 @@ _STDERR = 2
 _REQUEST_TAKEN = "\nwarning: {}: {}; once more ends at once\n"
 
 
-class _StopNow(KeyboardInterrupt):
-    """A signal within `StopRequest.at_once`: no library takes it for an error of its own."""
-
-
 class StopRequest:
     """Set by a signal; a second Ctrl-C no longer waits."""
 
@@ -25,7 +21,8 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self.second: signal.Signals | None = None
         """What came after it."""
-        self._ends_at_once = False
+        self.ends_at_once = False
+        """Within `at_once`."""
 
     def take(self, number: int) -> None:
         """Note a signal. Raises KeyboardInterrupt where nothing waits for it."""
@@ -43,11 +40,6 @@ class StopRequest:
         if self.signal is not None:
             raise Interrupted(self.signal)
 
-    def end_if_at_once(self) -> None:
-        """What a signal does within `at_once`."""
-        if self._ends_at_once:
-            raise _StopNow
-
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Inside the block, nothing waits for a signal's sake: what the block does can be done
@@ -56,12 +48,12 @@ class StopRequest:
         Raises Interrupted when a signal came, even if a library made something else of it.
         """
         try:
-            self._ends_at_once = True
+            self.ends_at_once = True
             try:
                 self.raise_if_set()
                 yield
             finally:
-                self._ends_at_once = False
+                self.ends_at_once = False
         except BaseException:
             if self.second is None:
                 self.raise_if_set()
@@ -96,7 +88,8 @@ def stop_on_signals(
         with suppress(OSError):
             name = signal.Signals(number).name
             os.write(_STDERR, _REQUEST_TAKEN.format(name, answer).encode())
-        request.end_if_at_once()
+        if request.ends_at_once:
+            raise KeyboardInterrupt  # which no library takes for an error of its own
 
     before = {number: signal.signal(number, note) for number in _heeded()}
     try:

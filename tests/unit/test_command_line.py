@@ -13,6 +13,7 @@ import pytest
 
 from seq2seq_cli.command_line import interrupted_by_sigterm
 from seq2seq_cli.errors import Interrupted
+from tests.unit.training.support import library_ended_by_sigterm
 
 
 def test_torch_is_imported_once_and_garbage_is_collected_after() -> None:
@@ -70,24 +71,13 @@ print(after - before)
     assert int(done.stdout) < 100
 
 
-def _library_ended_by_sigterm(error: type[BaseException] | None) -> None:
-    """Goes on after errors, and makes an error of its own, or nothing, of anything else."""
-    try:
-        signal.raise_signal(signal.SIGTERM)
-    except Exception:
-        return
-    except BaseException as interruption:
-        if error:
-            raise error from interruption
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemError, ImportError, None])
 def test_sigterm_interrupts_whatever_a_library_makes_of_it(
     error: type[BaseException] | None,
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted, match=r"^interrupted$") as caught, interrupted_by_sigterm():
-        _library_ended_by_sigterm(error)
+        library_ended_by_sigterm(error)
     assert caught.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == before
 

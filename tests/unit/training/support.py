@@ -117,6 +117,17 @@ def run_until(
     return run_dir
 
 
+def library_ended_by_sigterm(error: type[BaseException] | None) -> None:
+    """Goes on after errors, and makes an error of its own, or nothing, of anything else."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Exception:
+        return
+    except BaseException as interruption:
+        if error:
+            raise error from interruption
+
+
 def sum_up(folder: Path) -> None:
     """Give a save the sums of the files that it has now: it is foreign then, not damaged."""
     sums = folder / "SHA256SUMS"

@@ -9,6 +9,7 @@ import pytest
 from seq2seq_cli.console import log_to
 from seq2seq_cli.errors import Interrupted
 from seq2seq_cli.training.stopping import stop_on_signals
+from tests.unit.training.support import library_ended_by_sigterm
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
 
@@ -101,19 +102,8 @@ def test_within_at_once_a_signal_ends_whatever_a_library_makes_of_it(
 ) -> None:
     with stop_on_signals() as stop:
         with pytest.raises(Interrupted), stop.at_once():
-            _library_ended_by_a_signal(error)
+            library_ended_by_sigterm(error)
         assert stop.signal == signal.SIGTERM
-
-
-def _library_ended_by_a_signal(error: type[BaseException] | None) -> None:
-    """Goes on after errors, and makes an error of its own, or nothing, of anything else."""
-    try:
-        signal.raise_signal(signal.SIGTERM)
-    except Exception:
-        return
-    except BaseException as interruption:
-        if error:
-            raise error from interruption
 
 
 def test_within_at_once_other_errors_stay_what_they_are() -> None:
