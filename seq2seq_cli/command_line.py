@@ -79,6 +79,8 @@ def reporting(debug: bool = False, to_save_memory: str = _TO_SAVE_MEMORY) -> Ite
 
 
 def _fail(text: str, exit_code: int, debug: bool) -> None:
+    # The end has come: one more Ctrl-C would only keep its reason from being told.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     if debug:
         traceback.print_exc()
     try:
@@ -87,6 +89,8 @@ def _fail(text: str, exit_code: int, debug: bool) -> None:
         sys.stderr.flush()
     except OSError:  # the terminal has gone
         _drop(sys.stderr)
+    finally:
+        signal.signal(signal.SIGINT, before)
     sys.exit(exit_code)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from seq2seq_cli.command_line import interrupted_by_sigterm
+from seq2seq_cli import command_line
+from seq2seq_cli.command_line import interrupted_by_sigterm, reporting
 from seq2seq_cli.errors import Interrupted
 from tests.unit.training.support import library_ended_by_sigterm
 
@@ -97,3 +98,19 @@ def test_the_exit_code_is_right_where_nobody_can_be_told() -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([sys.executable, "-c", program], stderr=full, check=False)
     assert done.returncode == 129
+
+
+def test_a_ctrl_c_does_not_keep_an_error_from_being_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(text: str) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return text
+
+    monkeypatch.setattr(command_line, "harmless", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as caught, reporting():
+        raise Interrupted(signal.SIGTERM, "stopped")
+    assert caught.value.code == 143
+    assert capsys.readouterr().err == "error: stopped\n"
+    assert signal.getsignal(signal.SIGINT) == before
